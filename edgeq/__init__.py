@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""edgeq: trained models to verified integer-only programs on edge devices."""

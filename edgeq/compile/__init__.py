@@ -1,0 +1,2 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Quantized Graph to Plan: lowering, scheduling, memory placement."""

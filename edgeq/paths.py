@@ -1,0 +1,90 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Find boards/, native/ and the demo's data in a checkout or a wheel; write files whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from pathlib import Path
+
+from edgeq.errors import InternalError, StorageError
+
+_PACKAGE = Path(__file__).resolve().parent
+
+
+def _resource(name: str) -> Path:
+    for root in (_PACKAGE, _PACKAGE.parent):
+        if (root / name).is_dir():
+            return root / name
+    raise InternalError(f"the folder {name}/ is neither in the installed package nor beside it; reinstall edgeq")
+
+
+def boards_dir() -> Path:
+    """Return the folder of board profiles."""
+    return _resource("boards")
+
+
+def native_dir() -> Path:
+    """Return the folder of the C library's sources."""
+    return _resource("native")
+
+
+def demo_dir() -> Path:
+    """Return the folder of the demo's models and samples."""
+    return _resource("demo_data")
+
+
+def cache_dir() -> Path:
+    """Return the folder for what may be made again at any time (objects, tools); created when missing."""
+    root = os.environ.get("EDGEQ_CACHE") or os.path.join(
+        os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache"), "edgeq"
+    )
+    path = Path(root)
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StorageError(f"cannot create the cache folder {path}: {error.strerror}") from error
+    return path
+
+
+def read_bytes(path: Path) -> bytes:
+    """Return a file's contents.
+
+    Raises StorageError naming the path when it is missing, a directory or unreadable.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise StorageError(f"cannot read {str(path)!r}: {error.strerror}") from error
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Write a file whole or not at all: to a temporary name beside it, synced, then renamed.
+
+    Raises StorageError naming the path; the old contents, if any, are then untouched and nothing is left behind.
+    """
+    if path.is_dir():
+        raise StorageError(f"cannot write {str(path)!r}: it is a directory")
+    temporary: str | None = None
+    try:
+        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:64]}.", suffix=".tmp", dir=path.parent)
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(temporary, 0o666 & ~_umask())
+        os.replace(temporary, path)
+        temporary = None
+    except OSError as error:
+        raise StorageError(f"cannot write {str(path)!r}: {error.strerror}") from error
+    finally:
+        if temporary is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(temporary)
+
+
+def _umask() -> int:
+    mask = os.umask(0)
+    os.umask(mask)
+    return mask

@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * What an operator sees of a step at run time, and what it may ask while a model is checked. */
+#ifndef EDGEQ_STEP_H
+#define EDGEQ_STEP_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "edgeq/status.h"
+
+struct eq_kernels;
+
+/* Bytes in the constants section, which starts 16-byte aligned. */
+typedef struct eq_span {
+  uint32_t offset;
+  uint32_t bytes;
+} eq_span;
+
+/* Where a tensor lives: the top bit chooses the constants section, the rest is a byte offset in it or in the arena. */
+typedef uint32_t eq_location;
+#define EQ_LOCATION_CONSTANT UINT32_C(0x80000000)
+
+/* Everything a step may touch. Operands are tensor ids: first the inputs, then the outputs. */
+typedef struct eq_step_io {
+  const uint8_t *constants;
+  uint8_t *arena;
+  const eq_location *locations; /* one per tensor */
+  const uint16_t *operands;
+  uint32_t n_inputs;
+  uint32_t n_outputs;
+  void *scratch; /* 16-byte aligned; as many bytes as the step's Python class asks for */
+  const struct eq_kernels *kernels;
+} eq_step_io;
+
+static inline const void *eq_in(const eq_step_io *io, uint32_t i) {
+  const eq_location where = io->locations[io->operands[i]];
+  return (where & EQ_LOCATION_CONSTANT) != 0 ? (const void *)(io->constants + (where & ~EQ_LOCATION_CONSTANT))
+                                             : (const void *)(io->arena + where);
+}
+
+static inline void *eq_out(const eq_step_io *io, uint32_t i) {
+  return io->arena + io->locations[io->operands[io->n_inputs + i]];
+}
+
+static inline const void *eq_constant(const eq_step_io *io, eq_span span) { return io->constants + span.offset; }
+
+/* What eq_check_<name>() knows: the sizes of operands, scratch and constants. */
+typedef struct eq_step_check {
+  const uint8_t *constants;
+  uint32_t constants_bytes;
+  const uint32_t *tensor_bytes; /* one per tensor */
+  const uint16_t *operands;
+  uint32_t n_inputs;
+  uint32_t n_outputs;
+  uint32_t scratch_bytes;
+} eq_step_check;
+
+/* Product of sizes, or UINT64_MAX when one is < 1 or the product passes 2^31. */
+static inline uint64_t eq_volume(const int32_t *sizes, uint32_t n) {
+  uint64_t product = 1;
+  for (uint32_t i = 0; i < n; i++) {
+    if (sizes[i] < 1) return UINT64_MAX;
+    product *= (uint64_t)(uint32_t)sizes[i];
+    if (product > UINT32_C(0x80000000)) return UINT64_MAX;
+  }
+  return product;
+}
+
+static inline uint64_t eq_volume2(int32_t a, int32_t b) {
+  const int32_t sizes[2] = {a, b};
+  return eq_volume(sizes, 2);
+}
+
+static inline uint64_t eq_volume4(int32_t a, int32_t b, int32_t c, int32_t d) {
+  const int32_t sizes[4] = {a, b, c, d};
+  return eq_volume(sizes, 4);
+}
+
+/* volume * bytes, keeping UINT64_MAX. */
+static inline uint64_t eq_scaled(uint64_t volume, uint32_t bytes) {
+  return volume == UINT64_MAX ? UINT64_MAX : volume * bytes;
+}
+
+static inline bool eq_within(int32_t x, int32_t lo, int32_t hi) { return x >= lo && x <= hi; }
+
+/* True when the step has exactly these numbers of operands. */
+static inline bool eq_has_operands(const eq_step_check *s, uint32_t inputs, uint32_t outputs) {
+  return s->n_inputs == inputs && s->n_outputs == outputs;
+}
+
+static inline bool eq_input_is(const eq_step_check *s, uint32_t i, uint64_t bytes) {
+  return s->tensor_bytes[s->operands[i]] == bytes;
+}
+
+static inline bool eq_output_is(const eq_step_check *s, uint32_t i, uint64_t bytes) {
+  return s->tensor_bytes[s->operands[s->n_inputs + i]] == bytes;
+}
+
+/* True when the span has this size, lies in the constants section and is 16-byte aligned. */
+static inline bool eq_span_is(const eq_step_check *s, eq_span span, uint64_t bytes) {
+  return span.bytes == bytes && span.offset % 16 == 0 && span.offset <= s->constants_bytes &&
+         span.bytes <= s->constants_bytes - span.offset;
+}
+
+/* True when every multiplier of the span is >= 0 and every shift within [-31, max_shift]; max_shift <= 30.
+ * The spans must already be known to lie in the file. */
+bool eq_multipliers_legal(const eq_step_check *s, eq_span multipliers, eq_span shifts, int32_t max_shift);
+
+/* The same for one (m, shift) pair, and for a mode that an int32 accumulator may have. */
+static inline bool eq_multiplier_legal(int32_t m, int32_t shift, int32_t max_shift) {
+  return m >= 0 && eq_within(shift, -31, max_shift);
+}
+static inline bool eq_mode_legal(int32_t mode) { return eq_within(mode, 0, 2); }
+
+#endif

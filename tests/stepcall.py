@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Call one step's C functions on guarded buffers, straight from a shared library built of native/."""
+
+from __future__ import annotations
+
+import ctypes
+import hashlib
+import subprocess
+import tempfile
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from edgeq.format.params import ConstantPool, pack_step
+from edgeq.ops.base import Step
+from edgeq.paths import native_dir
+
+GUARD = 64
+_CONSTANT = 0x80000000
+
+
+@cache
+def library() -> ctypes.CDLL:
+    """Build native/ into a shared library once per content and load it."""
+    root = native_dir()
+    sources = sorted([*root.glob("ops/*.c"), *root.glob("kernels/**/*.c"), *root.glob("runtime/*.c")])
+    headers = sorted([*root.glob("**/*.h"), *root.glob("**/*.inc")])
+    digest = hashlib.sha256(b"".join(path.read_bytes() for path in [*sources, *headers])).hexdigest()[:16]
+    target = Path(tempfile.gettempdir()) / f"edgeq-stepcall-{digest}.so"
+    if not target.exists():
+        built = target.with_suffix(f".{np.random.default_rng().integers(1 << 30)}")
+        command = ["cc", "-std=c11", "-O2", "-g", "-fPIC", "-shared", f"-I{root}/include", f"-I{root}"]
+        subprocess.run([*command, *map(str, sources), "-o", str(built)], check=True)
+        built.rename(target)
+    loaded = ctypes.CDLL(str(target))
+    loaded.eq_kernels_select.restype = ctypes.c_void_p
+    return loaded
+
+
+class _Io(ctypes.Structure):
+    _fields_ = (
+        ("constants", ctypes.c_void_p),
+        ("arena", ctypes.c_void_p),
+        ("locations", ctypes.c_void_p),
+        ("operands", ctypes.c_void_p),
+        ("n_inputs", ctypes.c_uint32),
+        ("n_outputs", ctypes.c_uint32),
+        ("scratch", ctypes.c_void_p),
+        ("kernels", ctypes.c_void_p),
+    )
+
+
+class _Check(ctypes.Structure):
+    _fields_ = (
+        ("constants", ctypes.c_void_p),
+        ("constants_bytes", ctypes.c_uint32),
+        ("tensor_bytes", ctypes.c_void_p),
+        ("operands", ctypes.c_void_p),
+        ("n_inputs", ctypes.c_uint32),
+        ("n_outputs", ctypes.c_uint32),
+        ("scratch_bytes", ctypes.c_uint32),
+    )
+
+
+def _aligned(size: int) -> np.ndarray:
+    raw = np.zeros(size + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    return raw[start : start + size]
+
+
+def call_step(step: Step, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """Check and run ``step`` in C. ``outputs`` give shapes and dtypes. Fails on a refusal or a touched guard byte."""
+    lib = library()
+    pool = ConstantPool()
+    params = pack_step(step, pool)
+    constants = _aligned(len(pool.data) + 16)
+    constants[: len(pool.data)] = np.frombuffer(bytes(pool.data), np.uint8)
+    scratch_bytes = step.scratch_bytes()
+
+    sizes = [array.nbytes for array in [*inputs, *outputs]] + [scratch_bytes]
+    offsets, end = [], GUARD
+    for size in sizes:
+        offsets.append(end)
+        end += -(-size // 16) * 16 + GUARD
+    arena = _aligned(end)
+    arena[:] = 0xA5
+    for array, offset in zip(inputs, offsets, strict=False):
+        arena[offset : offset + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    before = arena.copy()
+
+    locations = np.array(offsets[:-1], np.uint32)
+    operands = np.arange(len(inputs) + len(outputs), dtype=np.uint16)
+    tensor_bytes = np.array(sizes[:-1], np.uint32)
+    parameters = _aligned(len(params))
+    parameters[:] = np.frombuffer(params, np.uint8)
+    check = _Check(
+        constants.ctypes.data, len(pool.data), tensor_bytes.ctypes.data, operands.ctypes.data,
+        len(inputs), len(outputs), scratch_bytes,
+    )  # fmt: skip
+    pointer = ctypes.c_void_p(parameters.ctypes.data)
+    status = getattr(lib, f"eq_check_{step.name}")(ctypes.byref(check), pointer)
+    assert status == 0, f"eq_check_{step.name} refused a legal step: {status}: {step}"
+    io = _Io(
+        constants.ctypes.data, arena.ctypes.data, locations.ctypes.data, operands.ctypes.data,
+        len(inputs), len(outputs), arena.ctypes.data + offsets[-1], lib.eq_kernels_select(None),
+    )  # fmt: skip
+    getattr(lib, f"eq_op_{step.name}")(ctypes.byref(io), pointer)
+
+    results = []
+    for array, offset in zip(outputs, offsets[len(inputs) : -1], strict=True):
+        raw = arena[offset : offset + array.nbytes].copy()
+        results.append(raw.view(array.dtype).reshape(array.shape))
+        before[offset : offset + array.nbytes] = raw
+    start = offsets[-1]
+    before[start : start + scratch_bytes] = arena[start : start + scratch_bytes]
+    touched = np.flatnonzero(before != arena)
+    assert touched.size == 0, f"eq_op_{step.name} wrote outside its buffers at arena offset {touched[:4]}: {step}"
+    return results
