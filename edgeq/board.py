@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Board: what a target offers, read from one TOML file of boards/."""
+
+from __future__ import annotations
+
+import dataclasses
+import tomllib
+from dataclasses import dataclass
+from typing import Any
+
+from edgeq.errors import InternalError, UsageError
+from edgeq.paths import boards_dir
+
+
+@dataclass(frozen=True)
+class Board:
+    """A target. ``ram_bytes`` is None where memory is no limit worth checking (a host)."""
+
+    name: str
+    title: str
+    kind: str  # "host" or "linux"
+    cpu: str  # the core, e.g. "cortex-a72"
+    isa: str  # "x86-64", "aarch64", "armv7" or "armv6"
+    cores: int
+    clock_hz: int
+    ram_bytes: int | None
+    source: str  # where the figures come from
+    target: str = ""  # the compiler's name for the platform, e.g. "aarch64-linux"
+    emulator: str = ""  # the QEMU program that runs the board's executables, e.g. "qemu-aarch64"
+    emulator_cpu: str = ""  # its -cpu value
+    board_class: int = 0  # permanent code in model files made for the board
+
+
+def board_names() -> tuple[str, ...]:
+    """List the boards there are."""
+    return tuple(sorted(path.stem for path in boards_dir().glob("*.toml")))
+
+
+def load_board(name: str) -> Board:
+    """Return a board's profile. Raises UsageError when no board has that name."""
+    path = boards_dir() / f"{name}.toml"
+    if name not in board_names():
+        raise UsageError(f"there is no board {name!r}", hint=f"boards are {', '.join(board_names())}")
+    values: dict[str, Any] = tomllib.loads(path.read_text())
+    known = {field.name for field in dataclasses.fields(Board)}
+    unknown = sorted(set(values) - known)
+    if unknown:
+        raise InternalError(f"boards/{name}.toml has keys that nothing reads: {', '.join(unknown)}")
+    try:
+        return Board(name=name, **values)
+    except TypeError as error:
+        raise InternalError(f"boards/{name}.toml: {error}") from None

@@ -1,0 +1,121 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Plan: the ordered steps of a model with every buffer already placed in memory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeq.ir.dtypes import DType
+from edgeq.ir.qparams import QuantParams
+from edgeq.ops.base import Shape, Step
+
+ALIGNMENT = 16  # bytes; of every tensor in the arena and every constant
+
+
+@dataclass(frozen=True)
+class Value:
+    """One buffer of the program: ``offset`` bytes into the arena, or a constant when it carries ``data``."""
+
+    name: str
+    shape: Shape
+    dtype: DType
+    quant: QuantParams | None
+    offset: int = 0
+    data: np.ndarray | None = None
+
+    @property
+    def bytes(self) -> int:
+        return int(np.prod(self.shape, dtype=np.int64)) * self.dtype.bytes
+
+
+@dataclass(frozen=True)
+class PlannedStep:
+    """A step with the values it reads and writes; ``name`` and ``op`` are those of the source node."""
+
+    step: Step
+    name: str
+    op: str
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    scratch_offset: int = 0
+
+
+@dataclass(frozen=True)
+class PlanPort:
+    """A model input or output. ``dtype`` is what the source model declares; the value may hold codes of it."""
+
+    name: str
+    value: int
+    dtype: DType
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class NamedTensor:
+    """A tensor of the source graph that can be read back: which value holds it, and in which shape."""
+
+    name: str
+    value: int
+    shape: Shape
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Everything a run needs. ``lower_bound_bytes`` is the largest sum of buffers that must be live at once."""
+
+    name: str
+    rounding: str
+    values: tuple[Value, ...]
+    steps: tuple[PlannedStep, ...]
+    inputs: tuple[PlanPort, ...]
+    outputs: tuple[PlanPort, ...]
+    tensors: tuple[NamedTensor, ...]
+    arena_bytes: int
+    lower_bound_bytes: int
+    keeps_tensors: bool = False
+
+    @property
+    def macs(self) -> int:
+        return sum(planned.step.macs() for planned in self.steps)
+
+    def live_bytes(self) -> list[int]:
+        """Return, for each step, the bytes of the arena that hold something during it (overlaps counted once)."""
+        first, last = lifetimes(self)
+        sums = []
+        for index, planned in enumerate(self.steps):
+            spans = [
+                (value.offset, value.offset + value.bytes)
+                for i, value in enumerate(self.values)
+                if value.data is None and first[i] <= index <= last[i]
+            ]
+            spans.append((planned.scratch_offset, planned.scratch_offset + planned.step.scratch_bytes()))
+            sums.append(_union(spans))
+        return sums
+
+
+def _union(spans: list[tuple[int, int]]) -> int:
+    total, end = 0, 0
+    for start, stop in sorted(spans):
+        total += max(0, stop - max(start, end))
+        end = max(end, stop)
+    return total
+
+
+def lifetimes(plan: Plan) -> tuple[list[int], list[int]]:
+    """Return the first and last step at which each value is needed; inputs from -1, outputs to the step count."""
+    never = len(plan.steps)
+    first = [never] * len(plan.values)
+    last = [-1] * len(plan.values)
+    for port in plan.inputs:
+        first[port.value] = -1
+    for index, planned in enumerate(plan.steps):
+        for value in planned.outputs:
+            first[value] = min(first[value], index)
+            last[value] = max(last[value], index)
+        for value in planned.inputs:
+            last[value] = max(last[value], index)
+    for port in plan.outputs:
+        last[port.value] = never
+    return first, last

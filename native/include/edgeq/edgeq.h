@@ -1,0 +1,92 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The API of the edgeq runtime: open a model in place, bind it to memory, run it.
+ *
+ * No allocation, no global state but the kernel table's choice, integers only. A model file is checked once by
+ * eq_model_open and trusted after. All functions are reentrant per runner. */
+#ifndef EDGEQ_EDGEQ_H
+#define EDGEQ_EDGEQ_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "edgeq/format.h"
+#include "edgeq/status.h"
+#include "edgeq/step.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A checked model: pointers into the caller's bytes, which must outlive it unchanged. */
+typedef struct eq_model {
+  const uint8_t *bytes;
+  const eq_header_record *header;
+  const eq_location *locations;    /* one per tensor */
+  const uint32_t *tensor_bytes;    /* one per tensor */
+  const eq_step_record *steps;
+  const uint16_t *operands;
+  const eq_port_record *ports;     /* inputs, then outputs */
+  const uint8_t *params;
+  const uint8_t *constants;
+} eq_model;
+
+/* Check the structure of a model file (every offset, id, shape and bound) and fill `model`.
+ * bytes: 16-byte aligned, n_bytes long. Any contents give EQ_OK or an error, never a wild access. Does not read
+ * the whole file: eq_model_check_payload does. */
+eq_status eq_model_open(eq_model *model, const void *bytes, size_t n_bytes);
+
+/* Compare the CRC of everything after the header with the header's. */
+eq_status eq_model_check_payload(const eq_model *model);
+
+/* A model bound to memory. */
+typedef struct eq_runner {
+  const eq_model *model;
+  uint8_t *arena;
+  const struct eq_kernels *kernels;
+} eq_runner;
+
+/* Bytes of arena that a model needs, inputs, outputs and scratch included. */
+uint32_t eq_arena_bytes(const eq_model *model);
+
+/* Bind a model to an arena: 16-byte aligned, at least eq_arena_bytes long. The fastest kernels of this CPU are used. */
+eq_status eq_runner_init(eq_runner *runner, const eq_model *model, void *arena, size_t arena_bytes);
+
+uint32_t eq_input_count(const eq_model *model);
+uint32_t eq_output_count(const eq_model *model);
+
+/* What an input or output looks like; i below the count. */
+const eq_port_record *eq_input_port(const eq_model *model, uint32_t i);
+const eq_port_record *eq_output_port(const eq_model *model, uint32_t i);
+
+/* Memory of an input (to be filled before each run, since a run may overwrite it) or output (valid after a run until
+ * the next). */
+void *eq_input(const eq_runner *runner, uint32_t i);
+const void *eq_output(const eq_runner *runner, uint32_t i);
+
+/* Memory and size of any tensor; in a model converted with --keep-tensors every one is valid after a run. */
+const void *eq_tensor(const eq_runner *runner, uint32_t id);
+uint32_t eq_tensor_bytes(const eq_model *model, uint32_t id);
+
+uint32_t eq_step_count(const eq_model *model);
+
+/* Run step i; a whole inference is every step in order. */
+void eq_run_step(const eq_runner *runner, uint32_t i);
+void eq_run(const eq_runner *runner);
+
+/* CRC-32 (the polynomial of zlib) of a step's outputs, in order, as they are now. */
+uint32_t eq_step_crc(const eq_runner *runner, uint32_t i);
+uint32_t eq_crc32(uint32_t crc, const void *bytes, size_t n_bytes);
+
+/* The name of the kernel table in use, e.g. "scalar"; and of a status, e.g. "EQ_ERR_MAGIC". */
+const char *eq_runner_isa(const eq_runner *runner);
+const char *eq_status_name(eq_status status);
+
+/* A hash of the format's definition; a binding compares it with its own before it trusts this library. */
+uint32_t eq_format_hash(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif
