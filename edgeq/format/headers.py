@@ -54,7 +54,7 @@ def _record_struct(record: layout.Record) -> str:
         size = f"[{field.count}]" if field.count > 1 else ""
         lines.append(f"  {_C_TYPES[field.kind]} {field.name}{size}; /* {field.doc} */")
     lines.append(f"}} eq_{record.name}_record;")
-    check = f"sizeof(eq_{record.name}_record) == {record.bytes}"
+    check = f"sizeof(eq_{record.name}_record) == {record.size_bytes}"
     lines.append(f'_Static_assert({check}, "{record.name} record has padding");')
     return "\n".join(lines) + "\n"
 
@@ -87,13 +87,13 @@ def format_document() -> str:
     """Return the text of native/FORMAT.md."""
     parts = [_DOCUMENT_TOP]
     for record in layout.RECORDS:
-        parts.append(f"\n## {record.name} record, {record.bytes} bytes\n\n{record.doc}\n")
+        parts.append(f"\n## {record.name} record, {record.size_bytes} bytes\n\n{record.doc}\n")
         parts.append("| offset | type | field | meaning |\n|---:|---|---|---|")
         offset = 0
         for field in record.fields:
             kind = field.kind if field.count == 1 else f"{field.kind}[{field.count}]"
             parts.append(f"| {offset} | {kind} | {field.name} | {field.doc} |")
-            offset += field.bytes
+            offset += field.size_bytes
     parts.append(
         "\n## Steps\n\nEach step's parameter struct holds these fields in order: `int32` values, and `span` (offset"
     )

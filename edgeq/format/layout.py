@@ -38,7 +38,7 @@ class Field:
     count: int = 1
 
     @property
-    def bytes(self) -> int:
+    def size_bytes(self) -> int:
         return struct.calcsize(_CODES[self.kind]) * self.count
 
 
@@ -51,8 +51,8 @@ class Record:
     fields: tuple[Field, ...]
 
     @property
-    def bytes(self) -> int:
-        return sum(field.bytes for field in self.fields)
+    def size_bytes(self) -> int:
+        return sum(field.size_bytes for field in self.fields)
 
     @property
     def struct(self) -> struct.Struct:

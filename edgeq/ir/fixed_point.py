@@ -96,7 +96,7 @@ def quantize_multiplier(real: float, *, mode: Mode = Mode.DOUBLE) -> tuple[int, 
     if real == 0:
         return 0, 0
     fraction, shift = math.frexp(real)
-    multiplier = int(math.floor(fraction * 2**31 + 0.5))
+    multiplier = math.floor(fraction * 2**31 + 0.5)
     if multiplier == 2**31:
         multiplier, shift = 2**30, shift + 1
     if shift < -31:

@@ -14,9 +14,20 @@ typedef struct eq_lut_params {
 eq_status eq_check_lut(const eq_step_check *s, const eq_lut_params *p);
 void eq_op_lut(const eq_step_io *io, const eq_lut_params *p);
 
+/* out[i0]..[i5] = the block of in that begins at byte start + i0 * strides[0] + .. + i5 * strides[5]. */
+typedef struct eq_copy_params {
+  int32_t block_bytes;
+  int32_t start;
+  int32_t sizes[6];
+  int32_t strides[6];
+} eq_copy_params;
+eq_status eq_check_copy(const eq_step_check *s, const eq_copy_params *p);
+void eq_op_copy(const eq_step_io *io, const eq_copy_params *p);
+
 /* X(code, name, mask of the inputs whose memory the output may take over). */
 #define EQ_STEPS(X) \
-  X(1, lut, 1)
-#define EQ_MAX_STEP_CODE 1
+  X(1, lut, 1) \
+  X(30, copy, 0)
+#define EQ_MAX_STEP_CODE 30
 
 #endif

@@ -1,0 +1,102 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Run a model file with the C runtime, through its cffi binding."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from edgeq.compile.plan import Plan
+from edgeq.errors import InternalError, ModelFormatError, ToolchainError
+from edgeq.format.layout import format_hash
+from edgeq.ir.result import RunResult
+
+_ALIGNMENT = 64
+
+
+def _binding() -> tuple[Any, Any]:
+    try:
+        from edgeq import _native
+    except ImportError as error:
+        raise ToolchainError(
+            f"the native library is not built ({error})", hint="pip install . in the checkout"
+        ) from None
+    if _native.lib.eq_format_hash() != format_hash():
+        raise InternalError("the native library was built from other sources than these", hint="pip install . again")
+    return _native.ffi, _native.lib
+
+
+def _aligned(size: int) -> np.ndarray:
+    raw = np.zeros(size + _ALIGNMENT, np.uint8)
+    start = -raw.ctypes.data % _ALIGNMENT
+    return raw[start : start + size]
+
+
+class NativeRunner:
+    """A model opened by the C runtime, with its arena."""
+
+    def __init__(self, plan: Plan, model_bytes: bytes) -> None:
+        """Copy the file to aligned memory and open it. Raises ModelFormatError with the C status when it refuses."""
+        self._ffi, self._lib = _binding()
+        self._plan = plan
+        self._file = _aligned(len(model_bytes))
+        self._file[:] = np.frombuffer(model_bytes, np.uint8)
+        self._model = self._ffi.new("eq_model *")
+        self._runner = self._ffi.new("eq_runner *")
+        file = self._ffi.from_buffer(self._file)
+        self._refuse(self._lib.eq_model_open(self._model, file, len(model_bytes)))
+        self._arena = _aligned(self._lib.eq_arena_bytes(self._model))
+        arena = self._ffi.from_buffer(self._arena)
+        self._refuse(self._lib.eq_runner_init(self._runner, self._model, arena, self._arena.nbytes))
+
+    def _refuse(self, status: int) -> None:
+        if status != 0:
+            name = self._ffi.string(self._lib.eq_status_name(status)).decode()
+            raise ModelFormatError(f"the runtime refuses the model: {name} ({status})")
+
+    @property
+    def isa(self) -> str:
+        """The name of the kernel table in use."""
+        return str(self._ffi.string(self._lib.eq_runner_isa(self._runner)).decode())
+
+    def run(self, inputs: Sequence[np.ndarray], *, crcs: bool = False) -> RunResult:
+        """Run one inference on codes, in the shapes and dtypes of the plan's ports."""
+        self._feed(inputs)
+        step_crcs = []
+        if crcs:
+            for index in range(len(self._plan.steps)):
+                self._lib.eq_run_step(self._runner, index)
+                step_crcs.append(int(self._lib.eq_step_crc(self._runner, index)))
+        else:
+            self._lib.eq_run(self._runner)
+        return RunResult(tuple(self._value(port.value, port.shape) for port in self._plan.outputs), tuple(step_crcs))
+
+    def tensors(self, inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
+        """Run one inference and return every named tensor; the model must keep them (``keeps_tensors``)."""
+        self._feed(inputs)
+        self._lib.eq_run(self._runner)
+        return {tensor.name: self._value(tensor.value, tensor.shape) for tensor in self._plan.tensors}
+
+    def time_steps(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
+        """Run one inference and return the nanoseconds of each step (int64)."""
+        self._feed(inputs)
+        times = np.zeros(len(self._plan.steps), np.uint64)
+        self._lib.eq_time_steps(self._runner, self._ffi.from_buffer("uint64_t[]", times, require_writable=True))
+        return times.astype(np.int64)
+
+    def _feed(self, inputs: Sequence[np.ndarray]) -> None:
+        for port, codes in zip(self._plan.inputs, inputs, strict=True):
+            target = self._view(port.value)
+            target[:] = np.ascontiguousarray(codes).reshape(-1).view(np.uint8)
+
+    def _view(self, value: int) -> np.ndarray:
+        """The bytes of a value in the arena."""
+        placed = self._plan.values[value]
+        return self._arena[placed.offset : placed.offset + placed.bytes]
+
+    def _value(self, value: int, shape: tuple[int, ...]) -> np.ndarray:
+        placed = self._plan.values[value]
+        codes = placed.data if placed.data is not None else self._view(value).view(placed.dtype.numpy)
+        return codes.reshape(shape).copy()

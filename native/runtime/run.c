@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Bind a checked model to memory and run its steps. */
+#include "edgeq/edgeq.h"
+#include "kernels/kernels.h"
+#include "runtime/steps.h"
+
+uint32_t eq_arena_bytes(const eq_model *model) { return model->header->arena_bytes; }
+
+eq_status eq_runner_init(eq_runner *runner, const eq_model *model, void *arena, size_t arena_bytes) {
+  if (arena_bytes < model->header->arena_bytes || (uintptr_t)arena % 16 != 0) return EQ_ERR_ARENA;
+  runner->model = model;
+  runner->arena = arena;
+  runner->kernels = eq_kernels_select(NULL);
+  return EQ_OK;
+}
+
+uint32_t eq_input_count(const eq_model *model) { return model->header->input_count; }
+uint32_t eq_output_count(const eq_model *model) { return model->header->output_count; }
+
+const eq_port_record *eq_input_port(const eq_model *model, uint32_t i) { return &model->ports[i]; }
+
+const eq_port_record *eq_output_port(const eq_model *model, uint32_t i) {
+  return &model->ports[model->header->input_count + i];
+}
+
+const void *eq_tensor(const eq_runner *runner, uint32_t id) {
+  const eq_location where = runner->model->locations[id];
+  return (where & EQ_LOCATION_CONSTANT) != 0 ? runner->model->constants + (where & ~EQ_LOCATION_CONSTANT)
+                                             : runner->arena + where;
+}
+
+uint32_t eq_tensor_bytes(const eq_model *model, uint32_t id) { return model->tensor_bytes[id]; }
+
+void *eq_input(const eq_runner *runner, uint32_t i) {
+  return runner->arena + runner->model->locations[eq_input_port(runner->model, i)->tensor];
+}
+
+const void *eq_output(const eq_runner *runner, uint32_t i) {
+  return eq_tensor(runner, eq_output_port(runner->model, i)->tensor);
+}
+
+uint32_t eq_step_count(const eq_model *model) { return model->header->step_count; }
+
+void eq_run_step(const eq_runner *runner, uint32_t i) {
+  const eq_model *m = runner->model;
+  const eq_step_record *s = &m->steps[i];
+  const eq_step_io io = {
+      .constants = m->constants,
+      .arena = runner->arena,
+      .locations = m->locations,
+      .operands = m->operands + s->first_operand,
+      .n_inputs = s->input_count,
+      .n_outputs = s->output_count,
+      .scratch = runner->arena + s->scratch_offset,
+      .kernels = runner->kernels,
+  };
+  eq_step_kind_of(s->code)->run(&io, m->params + s->params_offset);
+}
+
+void eq_run(const eq_runner *runner) {
+  for (uint32_t i = 0; i < runner->model->header->step_count; i++) eq_run_step(runner, i);
+}
+
+uint32_t eq_step_crc(const eq_runner *runner, uint32_t i) {
+  const eq_step_record *s = &runner->model->steps[i];
+  const uint16_t *outputs = runner->model->operands + s->first_operand + s->input_count;
+  uint32_t crc = 0;
+  for (uint32_t j = 0; j < s->output_count; j++) {
+    crc = eq_crc32(crc, eq_tensor(runner, outputs[j]), runner->model->tensor_bytes[outputs[j]]);
+  }
+  return crc;
+}
+
+const char *eq_runner_isa(const eq_runner *runner) { return runner->kernels->isa; }
+
+const char *eq_status_name(eq_status status) {
+  switch (status) {
+#define EQ_NAME(name) \
+  case name:          \
+    return #name;
+    EQ_NAME(EQ_OK)
+    EQ_NAME(EQ_ERR_MAGIC)
+    EQ_NAME(EQ_ERR_VERSION)
+    EQ_NAME(EQ_ERR_TRUNCATED)
+    EQ_NAME(EQ_ERR_HEADER)
+    EQ_NAME(EQ_ERR_SECTION)
+    EQ_NAME(EQ_ERR_TENSOR)
+    EQ_NAME(EQ_ERR_STEP)
+    EQ_NAME(EQ_ERR_ORDER)
+    EQ_NAME(EQ_ERR_OP)
+    EQ_NAME(EQ_ERR_LAYOUT)
+    EQ_NAME(EQ_ERR_PORT)
+    EQ_NAME(EQ_ERR_PAYLOAD)
+    EQ_NAME(EQ_ERR_ARENA)
+    EQ_NAME(EQ_ERR_ALIGNMENT)
+#undef EQ_NAME
+  }
+  return "unknown status";
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The table of all kinds of steps, made from the generated list. */
+#include "runtime/steps.h"
+
+#define EQ_STEP(code, name, mask)                                                                             \
+  static eq_status check_##name(const eq_step_check *s, const void *params) { return eq_check_##name(s, params); } \
+  static void run_##name(const eq_step_io *io, const void *params) { eq_op_##name(io, params); }
+EQ_STEPS(EQ_STEP)
+#undef EQ_STEP
+
+#define EQ_STEP(code, name, mask) [code] = {check_##name, run_##name, sizeof(eq_##name##_params), mask},
+static const eq_step_kind kinds[EQ_MAX_STEP_CODE + 1] = {EQ_STEPS(EQ_STEP)};
+#undef EQ_STEP
+
+const eq_step_kind *eq_step_kind_of(uint32_t code) {
+  if (code > EQ_MAX_STEP_CODE || kinds[code].run == NULL) return NULL;
+  return &kinds[code];
+}

@@ -1,0 +1,18 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The table of all kinds of steps, by code. */
+#ifndef EDGEQ_RUNTIME_STEPS_H
+#define EDGEQ_RUNTIME_STEPS_H
+
+#include "edgeq/ops.h"
+
+typedef struct eq_step_kind {
+  eq_status (*check)(const eq_step_check *s, const void *params);
+  void (*run)(const eq_step_io *io, const void *params);
+  uint32_t params_bytes;
+  uint32_t in_place; /* bit i: the first output may take over the memory of input i */
+} eq_step_kind;
+
+/* The kind with this code, or NULL. */
+const eq_step_kind *eq_step_kind_of(uint32_t code);
+
+#endif
