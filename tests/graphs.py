@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Small graphs for tests: one operator, or whatever a test lists."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edgeq.ir.graph import ABSENT, Graph, Node, Port, Tensor
+from edgeq.ops.base import Case
+
+
+def graph_of_case(case: Case) -> Graph:
+    """Make a graph of one node whose run-time inputs and outputs are the model's."""
+    tensors: list[Tensor] = []
+    inputs, read = [], []
+    for tensor in case.inputs:
+        if tensor is None:
+            read.append(ABSENT)
+            continue
+        read.append(len(tensors))
+        if tensor.data is None:
+            inputs.append(Port(tensor.name, len(tensors), tensor.dtype))
+        tensors.append(tensor)
+    written = tuple(range(len(tensors), len(tensors) + len(case.outputs)))
+    outputs = [Port(tensor.name, index, tensor.dtype) for tensor, index in zip(case.outputs, written, strict=True)]
+    tensors += case.outputs
+    return Graph(
+        case.op.name, tuple(tensors), (Node("node", case.op, tuple(read), written),), tuple(inputs), tuple(outputs)
+    )
+
+
+def random_codes(rng: np.random.Generator, tensor: Tensor) -> np.ndarray:
+    """Draw codes over the whole range of a tensor's dtype, extremes included."""
+    low, high = tensor.dtype.limits
+    codes = rng.integers(low, high + 1, tensor.shape, dtype=np.int64)
+    extreme = rng.random(tensor.shape) < 0.1
+    return np.where(extreme, rng.choice([low, high], tensor.shape), codes).astype(tensor.dtype.numpy)
