@@ -83,16 +83,14 @@ class Plan:
     def live_bytes(self) -> list[int]:
         """Return, for each step, the bytes of the arena that hold something during it (overlaps counted once)."""
         first, last = lifetimes(self)
-        sums = []
-        for index, planned in enumerate(self.steps):
-            spans = [
-                (value.offset, value.offset + value.bytes)
-                for i, value in enumerate(self.values)
-                if value.data is None and first[i] <= index <= last[i]
-            ]
-            spans.append((planned.scratch_offset, planned.scratch_offset + planned.step.scratch_bytes()))
-            sums.append(_union(spans))
-        return sums
+        spans: list[list[tuple[int, int]]] = [
+            [(planned.scratch_offset, planned.scratch_offset + planned.step.scratch_bytes())] for planned in self.steps
+        ]
+        for index, value in enumerate(self.values):
+            if value.data is None:
+                for step in range(max(first[index], 0), min(last[index], len(self.steps) - 1) + 1):
+                    spans[step].append((value.offset, value.offset + value.bytes))
+        return [_union(found) for found in spans]
 
 
 def _union(spans: list[tuple[int, int]]) -> int:
