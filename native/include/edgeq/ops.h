@@ -14,6 +14,115 @@ typedef struct eq_lut_params {
 eq_status eq_check_lut(const eq_step_check *s, const eq_lut_params *p);
 void eq_op_lut(const eq_step_io *io, const eq_lut_params *p);
 
+/* Convolution of int8 pixels; shapes are NHWC, pairs are (vertical, horizontal). */
+typedef struct eq_conv2d_params {
+  int32_t groups;
+  int32_t input_zero;
+  int32_t weights_zero;
+  int32_t output_zero;
+  int32_t act_min;
+  int32_t act_max;
+  int32_t mode;
+  int32_t input[4];
+  int32_t output[4];
+  int32_t kernel[2];
+  int32_t stride[2];
+  int32_t dilation[2];
+  int32_t padding[2];
+  eq_span weights; /* int8[] */
+  eq_span bias; /* int32[] */
+  eq_span multipliers; /* int32[] */
+  eq_span shifts; /* int8[] */
+} eq_conv2d_params;
+eq_status eq_check_conv2d(const eq_step_check *s, const eq_conv2d_params *p);
+void eq_op_conv2d(const eq_step_io *io, const eq_conv2d_params *p);
+
+/* Convolution of each int8 channel with its own window; shapes are NHWC, pairs are (vertical, horizontal). */
+typedef struct eq_depthwise_conv2d_params {
+  int32_t input_zero;
+  int32_t weights_zero;
+  int32_t output_zero;
+  int32_t act_min;
+  int32_t act_max;
+  int32_t mode;
+  int32_t input[4];
+  int32_t output[4];
+  int32_t kernel[2];
+  int32_t stride[2];
+  int32_t dilation[2];
+  int32_t padding[2];
+  eq_span weights; /* int8[] */
+  eq_span bias; /* int32[] */
+  eq_span multipliers; /* int32[] */
+  eq_span shifts; /* int8[] */
+} eq_depthwise_conv2d_params;
+eq_status eq_check_depthwise_conv2d(const eq_step_check *s, const eq_depthwise_conv2d_params *p);
+void eq_op_depthwise_conv2d(const eq_step_io *io, const eq_depthwise_conv2d_params *p);
+
+/* Transposed convolution of int8 pixels; shapes are NHWC, pairs are (vertical, horizontal). */
+typedef struct eq_transpose_conv_params {
+  int32_t input_zero;
+  int32_t weights_zero;
+  int32_t output_zero;
+  int32_t act_min;
+  int32_t act_max;
+  int32_t mode;
+  int32_t input[4];
+  int32_t output[4];
+  int32_t kernel[2];
+  int32_t stride[2];
+  int32_t padding[2];
+  eq_span weights; /* int8[] */
+  eq_span bias; /* int32[] */
+  eq_span multipliers; /* int32[] */
+  eq_span shifts; /* int8[] */
+} eq_transpose_conv_params;
+eq_status eq_check_transpose_conv(const eq_step_check *s, const eq_transpose_conv_params *p);
+void eq_op_transpose_conv(const eq_step_io *io, const eq_transpose_conv_params *p);
+
+/* Products of int8 matrices (rows, depth) and (depth, columns), over three batch axes. */
+typedef struct eq_batch_matmul_params {
+  int32_t rows;
+  int32_t columns;
+  int32_t depth;
+  int32_t a_transposed;
+  int32_t b_transposed;
+  int32_t a_zero;
+  int32_t b_zero;
+  int32_t output_zero;
+  int32_t act_min;
+  int32_t act_max;
+  int32_t mode;
+  int32_t batch[3];
+  int32_t a_batch[3];
+  int32_t b_batch[3];
+  eq_span bias; /* int32[] */
+  eq_span multipliers; /* int32[] */
+  eq_span shifts; /* int8[] */
+} eq_batch_matmul_params;
+eq_status eq_check_batch_matmul(const eq_step_check *s, const eq_batch_matmul_params *p);
+void eq_op_batch_matmul(const eq_step_io *io, const eq_batch_matmul_params *p);
+
+/* Convolution of int16 pixels with int8 weights in 64-bit accumulators; zero points are 0. */
+typedef struct eq_conv2d_s16_params {
+  int32_t groups;
+  int32_t act_min;
+  int32_t act_max;
+  int32_t mode;
+  int32_t input[4];
+  int32_t output[4];
+  int32_t kernel[2];
+  int32_t stride[2];
+  int32_t dilation[2];
+  int32_t padding[2];
+  eq_span weights; /* int8[] */
+  eq_span bias; /* int64[] */
+  eq_span multipliers; /* int32[] */
+  eq_span shifts; /* int8[] */
+} eq_conv2d_s16_params;
+eq_status eq_check_conv2d_s16(const eq_step_check *s, const eq_conv2d_s16_params *p);
+void eq_op_conv2d_s16(const eq_step_io *io, const eq_conv2d_s16_params *p);
+
 /* out[i0]..[i5] = the block of in that begins at byte start + i0 * strides[0] + .. + i5 * strides[5]. */
 typedef struct eq_copy_params {
   int32_t block_bytes;
@@ -24,10 +133,110 @@ typedef struct eq_copy_params {
 eq_status eq_check_copy(const eq_step_check *s, const eq_copy_params *p);
 void eq_op_copy(const eq_step_io *io, const eq_copy_params *p);
 
+/* out = outer rows; each row is ``inner_bytes[i]`` bytes of every input i in turn. */
+typedef struct eq_concat_params {
+  int32_t outer;
+  eq_span inner_bytes; /* int32[] */
+} eq_concat_params;
+eq_status eq_check_concat(const eq_step_check *s, const eq_concat_params *p);
+void eq_op_concat(const eq_step_io *io, const eq_concat_params *p);
+
+/* in = outer rows; each row is ``inner_bytes[i]`` bytes of every output i in turn. */
+typedef struct eq_split_params {
+  int32_t outer;
+  eq_span inner_bytes; /* int32[] */
+} eq_split_params;
+eq_status eq_check_split(const eq_step_check *s, const eq_split_params *p);
+void eq_op_split(const eq_step_io *io, const eq_split_params *p);
+
+/* out = in with ``before`` and ``after`` elements of ``value`` added along each of six dimensions. */
+typedef struct eq_pad_params {
+  int32_t element_bytes;
+  int32_t value;
+  int32_t sizes[6];
+  int32_t before[6];
+  int32_t after[6];
+} eq_pad_params;
+eq_status eq_check_pad(const eq_step_check *s, const eq_pad_params *p);
+void eq_op_pad(const eq_step_io *io, const eq_pad_params *p);
+
+/* out[i0]..[i5] = the block of in at byte t0[i0] + .. + t5[i5]; ``offsets`` is the six tables in a row. */
+typedef struct eq_take_params {
+  int32_t block_bytes;
+  int32_t sizes[6];
+  eq_span offsets; /* int32[] */
+} eq_take_params;
+eq_status eq_check_take(const eq_step_check *s, const eq_take_params *p);
+void eq_op_take(const eq_step_io *io, const eq_take_params *p);
+
+/* out[b][o][j] = in[b][o][index[b][j]], blocks of bytes; an index out of range counts as the nearest legal one. */
+typedef struct eq_gather_params {
+  int32_t batch;
+  int32_t outer;
+  int32_t axis_size;
+  int32_t count;
+  int32_t block_bytes;
+  int32_t index_bytes;
+} eq_gather_params;
+eq_status eq_check_gather(const eq_step_check *s, const eq_gather_params *p);
+void eq_op_gather(const eq_step_io *io, const eq_gather_params *p);
+
+/* out = the sum of four int8 taps by weights in 2^-20, rounded to nearest, ties away from zero. */
+typedef struct eq_resize_bilinear_params {
+  int32_t batch;
+  int32_t height;
+  int32_t width;
+  int32_t channels;
+  int32_t out_height;
+  int32_t out_width;
+  eq_span rows; /* int32[] */
+  eq_span columns; /* int32[] */
+} eq_resize_bilinear_params;
+eq_status eq_check_resize_bilinear(const eq_step_check *s, const eq_resize_bilinear_params *p);
+void eq_op_resize_bilinear(const eq_step_io *io, const eq_resize_bilinear_params *p);
+
+/* out[o][i] = the first a with the largest in[o][a][i]. */
+typedef struct eq_arg_max_params {
+  int32_t outer;
+  int32_t axis_size;
+  int32_t inner;
+  int32_t in_bytes;
+  int32_t out_bytes;
+} eq_arg_max_params;
+eq_status eq_check_arg_max(const eq_step_check *s, const eq_arg_max_params *p);
+void eq_op_arg_max(const eq_step_io *io, const eq_arg_max_params *p);
+
+/* out[i] = clamp(requant(in[i] - in_zero) + out_zero) to the range of the output's elements. */
+typedef struct eq_requant_params {
+  int32_t count;
+  int32_t in_bytes;
+  int32_t out_bytes;
+  int32_t in_zero;
+  int32_t out_zero;
+  int32_t multiplier;
+  int32_t shift;
+  int32_t mode;
+} eq_requant_params;
+eq_status eq_check_requant(const eq_step_check *s, const eq_requant_params *p);
+void eq_op_requant(const eq_step_io *io, const eq_requant_params *p);
+
 /* X(code, name, mask of the inputs whose memory the output may take over). */
 #define EQ_STEPS(X) \
   X(1, lut, 1) \
-  X(30, copy, 0)
-#define EQ_MAX_STEP_CODE 30
+  X(2, conv2d, 0) \
+  X(3, depthwise_conv2d, 0) \
+  X(4, transpose_conv, 0) \
+  X(5, batch_matmul, 0) \
+  X(6, conv2d_s16, 0) \
+  X(30, copy, 0) \
+  X(31, concat, 0) \
+  X(32, split, 0) \
+  X(33, pad, 0) \
+  X(34, take, 0) \
+  X(35, gather, 0) \
+  X(36, resize_bilinear, 0) \
+  X(37, arg_max, 0) \
+  X(38, requant, 0)
+#define EQ_MAX_STEP_CODE 38
 
 #endif

@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Matrix product of int16 rows with int8 weights in 64-bit accumulators. */
+#include "edgeq/fixed_point.h"
+#include "kernels/kernels.h"
+
+enum { CHUNK = 256 }; /* |x * w| <= 2^22, so 256 products fit int32 */
+
+static int64_t dot(const int16_t *x, const int8_t *w, int32_t k) {
+  int64_t total = 0;
+  for (int32_t start = 0; start < k; start += CHUNK) {
+    const int32_t end = k - start < CHUNK ? k : start + CHUNK;
+    int32_t sum = 0;
+    for (int32_t i = start; i < end; i++) sum += x[i] * (int16_t)w[i];
+    total += sum;
+  }
+  return total;
+}
+
+/* x * m * 2^(shift - 31), one rounding, ties away from zero; |x| < 2^47, -31 <= shift <= 14. The magnitude is taken
+ * in two parts, low 16 bits first, because the product needs 78 bits: no bit is lost as 31 - shift >= 17. */
+static int64_t requant_exact_wide(int64_t x, int32_t m, int32_t shift) {
+  const int32_t total = 31 - shift;
+  const uint64_t magnitude = x < 0 ? (uint64_t)-x : (uint64_t)x;
+  const uint64_t low = ((magnitude & 0xFFFF) * (uint32_t)m) >> 16;
+  const uint64_t high = (magnitude >> 16) * (uint32_t)m;
+  const int64_t y = (int64_t)((high + low + (UINT64_C(1) << (total - 17))) >> (total - 16));
+  return x < 0 ? -y : y;
+}
+
+void eq_gemm_s16_scalar(int16_t *out, size_t out_stride, const int16_t *x, size_t x_stride, const int8_t *w, int32_t m,
+                        int32_t n, int32_t k, const eq_linear_s16 *linear) {
+  for (int32_t row = 0; row < m; row++) {
+    const int16_t *x_row = x + (size_t)row * x_stride;
+    int16_t *out_row = out + (size_t)row * out_stride;
+    for (int32_t c = 0; c < n; c++) {
+      const int64_t sum = linear->bias[c] + dot(x_row, w + (size_t)c * (size_t)k, k);
+      const int64_t y = linear->mode == EQ_MODE_EXACT
+                            ? requant_exact_wide(sum, linear->multipliers[c], linear->shifts[c])
+                            : eq_requant_int16(sum, linear->multipliers[c], linear->shifts[c]);
+      out_row[c] = (int16_t)eq_clamp64(y, linear->act_min, linear->act_max);
+    }
+  }
+}
