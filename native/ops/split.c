@@ -1,0 +1,30 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Rows cut into several outputs. */
+#include "edgeq/memory.h"
+#include "edgeq/ops.h"
+
+eq_status eq_check_split(const eq_step_check *s, const eq_split_params *p) {
+  if (s->n_inputs != 1 || s->n_outputs < 1 || p->outer < 1) return EQ_ERR_STEP;
+  if (!eq_span_is(s, p->inner_bytes, (uint64_t)s->n_outputs * 4)) return EQ_ERR_STEP;
+  const int32_t *inner_bytes = (const int32_t *)(const void *)(s->constants + p->inner_bytes.offset);
+  uint64_t row_bytes = 0; /* < 2^32 * 2^31 */
+  for (uint32_t i = 0; i < s->n_outputs; i++) {
+    if (!eq_output_is(s, i, eq_volume2(p->outer, inner_bytes[i]))) return EQ_ERR_STEP;
+    row_bytes += (uint32_t)inner_bytes[i];
+  }
+  if (row_bytes > INT32_MAX || !eq_input_is(s, 0, eq_volume2(p->outer, (int32_t)row_bytes))) return EQ_ERR_STEP;
+  return EQ_OK;
+}
+
+void eq_op_split(const eq_step_io *io, const eq_split_params *p) {
+  const int32_t *inner_bytes = eq_constant(io, p->inner_bytes);
+  uint32_t row_bytes = 0;
+  for (uint32_t i = 0; i < io->n_outputs; i++) row_bytes += (uint32_t)inner_bytes[i];
+  const uint8_t *start = eq_in(io, 0); /* of output i in the first row */
+  for (uint32_t i = 0; i < io->n_outputs; i++) {
+    const uint32_t bytes = (uint32_t)inner_bytes[i];
+    uint8_t *out = eq_out(io, i);
+    for (uint32_t o = 0; o < (uint32_t)p->outer; o++) eq_copy(out + o * bytes, start + o * row_bytes, bytes);
+    start += bytes;
+  }
+}
