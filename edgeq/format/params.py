@@ -8,27 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from edgeq.compile.constants import ConstantPool
 from edgeq.errors import InternalError, ModelFormatError
 from edgeq.ops.base import Step, step_fields
-
-ALIGNMENT = 16
-
-
-class ConstantPool:
-    """The constants section while it is written: equal arrays are stored once."""
-
-    def __init__(self) -> None:
-        self.data = bytearray()
-        self._offsets: dict[bytes, int] = {}
-
-    def add(self, array: np.ndarray) -> tuple[int, int]:
-        """Store an array (little-endian, 16-byte aligned); return its (offset, bytes)."""
-        raw = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False).tobytes()
-        if raw not in self._offsets:
-            self.data += bytes(-len(self.data) % ALIGNMENT)
-            self._offsets[raw] = len(self.data)
-            self.data += raw
-        return self._offsets[raw], len(raw)
 
 
 def pack_step(step: Step, pool: ConstantPool) -> bytes:

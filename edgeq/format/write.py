@@ -8,10 +8,11 @@ import zlib
 
 import numpy as np
 
-from edgeq.compile.plan import Plan, PlanPort
+from edgeq.compile.constants import ConstantPool
+from edgeq.compile.plan import ALIGNMENT, Plan, PlanPort
 from edgeq.errors import UnsupportedError
 from edgeq.format import layout
-from edgeq.format.params import ALIGNMENT, ConstantPool, pack_step
+from edgeq.format.params import pack_step
 from edgeq.ir.qparams import QuantParams
 
 
