@@ -13,6 +13,8 @@ from edgeq.ir.fixed_point import round_away
 from edgeq.quantize.methods.base import Method, Observer
 from edgeq.quantize.methods.histogram import Histogram
 
+MAX_BINS = 2048  # enough for eight to a step of 8 bits
+
 
 @dataclass(frozen=True)
 class Mse(Method):
@@ -63,49 +65,51 @@ class MseObserver(Observer):
             low = -high
         if low == high:
             return low, high
-        edges = np.clip(self.histogram.edges(), self.histogram.low, self.histogram.high)  # data end inside a bin
+        edges, counts = self._bins()
+        # what quantization_error needs of the counts, once for all candidates
+        jumps = -np.diff(counts / np.diff(edges), prepend=0, append=0)  # (bins + 1,)
         errors = []
         factors = 1 - np.arange(self.options.candidates) / 100
         for factor in factors:
-            scale, zero, bottom, top = self._grid(low * factor, high * factor)
-            errors.append(
-                quantization_error(
-                    edges,
-                    self.histogram.counts,
-                    scale=scale,
-                    levels=(bottom - zero, top - zero),
-                    exponent=self.options.exponent,
-                )
-            )
+            scale, levels = self._grid(low * factor, high * factor)
+            errors.append(quantization_error(edges, jumps, scale=scale, levels=levels, exponent=self.options.exponent))
         best = float(factors[int(np.argmin(errors))])
         return low * best, high * best
 
-    def _grid(self, low: float, high: float) -> tuple[float, int, int, int]:
-        """Return (scale, zero point, lowest code, highest code)."""
+    def _bins(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return edges (bins + 1,) and counts (bins,), at most 2048 bins; the outermost end where the data end."""
+        edges, counts = self.histogram.edges(), self.histogram.counts
+        if len(counts) > MAX_BINS:
+            edges, counts = np.append(edges[:-1:2], edges[-1]), np.add.reduceat(counts, np.arange(0, len(counts), 2))
+        thin = self.histogram.width / 1000  # keeps the density of a bin with one value finite
+        edges[0] = min(self.histogram.low, edges[1] - thin)
+        edges[-1] = max(self.histogram.high, edges[-2] + thin)
+        return edges, counts
+
+    def _grid(self, low: float, high: float) -> tuple[float, tuple[int, int]]:
+        """Return the scale of a range, and its lowest and highest level in steps of that scale."""
+        top = 2 ** (self.options.bits - 1) - 1
         if self.options.symmetric:
-            top = 2 ** (self.options.bits - 1) - 1
-            return high / top, 0, -top, top
-        bottom, top = -(2 ** (self.options.bits - 1)), 2 ** (self.options.bits - 1) - 1
+            return high / top, (-top, top)
+        bottom = -top - 1
         scale = (high - low) / (top - bottom)
-        return scale, int(np.clip(round_away(bottom - low / scale), bottom, top)), bottom, top
+        zero = min(max(int(round_away(bottom - low / scale)), bottom), top)
+        return scale, (bottom - zero, top - zero)
 
 
 def quantization_error(
-    edges: np.ndarray, counts: np.ndarray, *, scale: float, levels: tuple[int, int], exponent: float
+    edges: np.ndarray, jumps: np.ndarray, *, scale: float, levels: tuple[int, int], exponent: float
 ) -> float:
-    """Sum |r - r^|^exponent over bins (n,) with edges (n + 1,), values uniform inside each bin.
+    """Sum |r - r^|^exponent over a histogram, values uniform inside each bin.
 
-    r^ is the nearest of scale * levels[0] ... scale * levels[1]. With k the nearest level and t = r / scale - k, an
-    antiderivative is scale^(p + 1) * (2 * 0.5^(p + 1) * k + sign(t) * |t|^(p + 1)) / (p + 1), p the exponent; it holds
-    beyond the last level too.
+    edges (bins + 1,) of the bins; jumps (bins + 1,), by how much the density falls at each edge. r^ is the nearest of
+    scale * levels[0] ... scale * levels[1]. With k the nearest level, t = r / scale - k and p the exponent, an
+    antiderivative of the error is scale^(p + 1) * (0.5^p * k + sign(t) * |t|^(p + 1)) / (p + 1), also beyond the last
+    level. Its differences over the bins, times their densities, are summed with the terms collected by edge.
     """
     ratio = edges / scale
-    nearest = np.clip(np.floor(ratio + 0.5), *levels)
+    nearest = np.minimum(np.maximum(np.floor(ratio + 0.5), levels[0]), levels[1])
     rest = ratio - nearest
-    magnitude = np.abs(rest)
-    power = rest * rest * rest if exponent == 2 else np.sign(rest) * magnitude ** (exponent + 1)
-    integral = np.diff(2 * 0.5 ** (exponent + 1) * nearest + power) / (exponent + 1)
-    spread = np.diff(ratio)
-    narrow = spread < 1e-6  # a bin of equal values, whose integral cancels out
-    mean = np.where(narrow, magnitude[:-1] ** exponent, integral / np.where(narrow, 1, spread))
-    return float(np.sum(counts * mean) * scale**exponent)
+    power = rest * rest * rest if exponent == 2 else np.sign(rest) * np.abs(rest) ** (exponent + 1)
+    integral = 0.5**exponent * nearest + power  # (bins + 1,)
+    return float(np.sum(integral * jumps) * scale ** (exponent + 1) / (exponent + 1))

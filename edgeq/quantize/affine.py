@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""From real numbers to int8 and int32 codes: parameters of a range, weights, biases and other constants."""
+
+from __future__ import annotations
+
+import math
+import warnings
+
+import numpy as np
+
+from edgeq.errors import InvalidValueError
+from edgeq.ir.dtypes import DType
+from edgeq.ir.fixed_point import INT32_MAX, round_away
+from edgeq.ir.qparams import QuantParams
+
+RANGE_BITS = 16
+NO_SCALE = 1e-30  # tensors and channels whose scale would be smaller count as all-zero
+_WEIGHT_MAX = 127
+
+
+def round_range(value: float) -> float:
+    """Round to 16 significant bits, so that the last bits of float sums, which differ between hosts, do not show."""
+    fraction, exponent = math.frexp(value)
+    return math.ldexp(float(round_away(fraction * 2**RANGE_BITS)), exponent - RANGE_BITS)
+
+
+def params_of_range(low: float, high: float, *, name: str, dtype: DType = DType.S8) -> QuantParams:
+    """Return asymmetric parameters that represent [low, high], widened to hold zero; int16 gets zero point 0.
+
+    A range of zeros only gets scale 1. Raises InvalidValueError for a range that is not finite.
+    """
+    low, high = min(low, 0.0), max(high, 0.0)
+    if not math.isfinite(high - low):
+        raise InvalidValueError(f"tensor {name!r}: the range [{low:g}, {high:g}] is not finite")
+    bottom, top = dtype.limits
+    if dtype is DType.S16:
+        low, high, bottom = -max(-low, high), max(-low, high), -top
+    if high - low < NO_SCALE * (top - bottom):
+        if high != low:
+            warnings.warn(f"tensor {name!r}: the range [{low:g}, {high:g}] is taken as zero", stacklevel=2)
+        return QuantParams.of(1.0)
+    scale = float(np.float32((high - low) / (top - bottom)))
+    zero = 0 if dtype is DType.S16 else int(np.clip(round_away(bottom - low / scale), bottom, top))
+    return QuantParams.of(scale, zero)
+
+
+def quantize(values: np.ndarray, params: QuantParams, dtype: DType = DType.S8) -> np.ndarray:
+    """Return the nearest codes, ties away from zero, clamped to the dtype; per-tensor parameters."""
+    codes = round_away(values.astype(np.float64) / params.scale) + params.zero_point
+    return np.asarray(np.clip(codes, *dtype.limits), dtype.numpy)
+
+
+def quantize_weights(weights: np.ndarray, axis: int, *, name: str) -> tuple[np.ndarray, QuantParams]:
+    """Quantize to [-127, 127] with one scale per slice along ``axis``; an all-zero slice gets the largest scale."""
+    along = [1] * weights.ndim
+    along[axis] = weights.shape[axis]
+    others = tuple(other for other in range(weights.ndim) if other != axis)
+    peaks = np.abs(weights.astype(np.float64)).max(axis=others, initial=0)  # (C,)
+    scales = (peaks / _WEIGHT_MAX).astype(np.float32)
+    empty = scales < NO_SCALE
+    if np.any(empty & (peaks > 0)):
+        channel = int(np.argmax(empty & (peaks > 0)))
+        warnings.warn(
+            f"weights {name!r}: channel {channel}, none above {peaks[channel]:g}, is taken as zero", stacklevel=2
+        )
+    largest = scales.max(initial=0, where=~empty)
+    scales = np.where(empty, largest if largest > 0 else np.float32(1), scales)
+    ratios = weights.astype(np.float64) / scales.astype(np.float64).reshape(along)
+    codes = np.clip(round_away(ratios), -_WEIGHT_MAX, _WEIGHT_MAX)
+    codes[np.broadcast_to(empty.reshape(along), codes.shape)] = 0
+    return codes.astype(np.int8), QuantParams.per_channel(scales, axis)
+
+
+def quantize_bias(bias: np.ndarray, *, input_scale: float, weights: QuantParams) -> tuple[np.ndarray, QuantParams]:
+    """Quantize a bias (C,) to int32 with the scales of the accumulator, input scale times weight scale.
+
+    Raises InvalidValueError for a code beyond int32, naming the channel.
+    """
+    scales = input_scale * np.broadcast_to(np.array(weights.scales), bias.shape)  # (C,) float64
+    codes = round_away(bias.astype(np.float64) / scales)
+    worst = int(np.argmax(np.abs(codes))) if codes.size else 0
+    if codes.size and abs(codes[worst]) > INT32_MAX:
+        raise InvalidValueError(
+            f"bias {float(bias[worst]):g} of output channel {worst} is {codes[worst]:.4g} steps of "
+            f"{scales[worst]:.4g}, more than int32 holds ({INT32_MAX})",
+            hint="the channel's weights are far too small beside its bias; set them to zero",
+        )
+    return codes.astype(np.int32), QuantParams.per_channel(scales, 0)
