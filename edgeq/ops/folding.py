@@ -57,6 +57,16 @@ def require_same_quant(tensors: Sequence[Tensor]) -> None:
             )
 
 
+def require_quant(target: Tensor, fixed: QuantParams) -> None:
+    """Raise InvalidValueError unless the output has the parameters that its operator prescribes."""
+    quant = quant_of(target, "output")
+    if (quant.scale, quant.zero_point) != (fixed.scale, fixed.zero_point):
+        raise InvalidValueError(
+            f"output {target.name!r} has scale {quant.scale:.9g} and zero point {quant.zero_point}, "
+            f"{fixed.scale:.9g} and {fixed.zero_point} expected"
+        )
+
+
 def f32(value: float) -> float:
     """Round to float32, kept as a double."""
     return float(np.float32(value))
@@ -89,10 +99,11 @@ def prove_accumulator(
 ) -> None:
     """Prove that no int32 accumulator overflows; weights (O, K) integers, bias (O,) with the zero point folded in.
 
+    Nor may a multiplier above 1 take one out of int32: mode double would wrap, the others would cut off the result.
     input_peak is the largest magnitude of an input code. Raises InvalidValueError naming the channel.
     """
     bounds = np.abs(bias.astype(np.int64)) + input_peak * np.abs(weights.astype(np.int64)).sum(axis=1)
-    if mode is Mode.DOUBLE:
+    if mode is not Mode.INT16:
         bounds = bounds << np.maximum(shifts.astype(np.int64), 0)
     worst = int(np.argmax(bounds)) if bounds.size else 0
     if bounds.size and bounds[worst] > INT32_MAX:

@@ -182,7 +182,8 @@ def random_layer(op: Op, rng: np.random.Generator, *, x: Shape, w: Shape) -> Cas
     ]
     if rng.random() < 0.7:
         data = rng.integers(-4000, 4001, size=count).astype(np.int64 if wide else np.int32)
-        tensors.append(Tensor("b", (count,), DType.of_numpy(data.dtype), None, data))
+        quant_b = QuantParams.per_channel(scale_x * np.broadcast_to(scales, (count,)), 0)
+        tensors.append(Tensor("b", (count,), DType.of_numpy(data.dtype), quant_b, data))
     (shape,) = op.infer_shape(tensors)
     return Case(op, tuple(tensors), (Tensor("y", shape, dtype, quant_y),))
 

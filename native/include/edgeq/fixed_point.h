@@ -78,23 +78,31 @@ static inline int32_t eq_clz32(uint32_t x) {
   return n;
 }
 
-/* x * m * 2^(shift - 31) in modes double, single, exact; 0 <= m, -31 <= shift <= 30. */
+/* x / 2^e rounded to nearest, ties toward +infinity; 0 <= e <= 31. Unlike (x + 2^(e-1)) >> e it cannot overflow. */
+static inline int32_t eq_rsh(int32_t x, int32_t e) {
+  return e == 0 ? x : eq_asr32(eq_asr32(x, e - 1) + 1, 1);
+}
+
+/* x * m * 2^(shift - 31) in modes double, single, exact; 0 <= m, -31 <= shift <= 30. The common case shift < 0 needs
+ * one 64-bit product and then 32-bit arithmetic only: a floor of a floor is the floor of the whole quotient. */
 static inline int32_t eq_requant_double(int32_t x, int32_t m, int32_t shift) {
-  const int32_t left = shift > 0 ? shift : 0;
-  const int32_t right = shift > 0 ? 0 : -shift;
-  return eq_rdp(eq_srdhm(eq_shl32(x, left), m), right);
+  const int32_t scaled = shift > 0 ? eq_shl32(x, shift) : x;
+  /* m >= 0, so the high product lies strictly above INT32_MIN; a negative number less one rounds its ties down */
+  const int32_t high = (int32_t)eq_asr64((int64_t)scaled * m + ((int64_t)1 << 30), 31);
+  return shift < 0 ? eq_rsh(high - (high < 0), -shift) : high;
 }
 
 static inline int32_t eq_requant_single(int32_t x, int32_t m, int32_t shift) {
-  const int32_t total = 31 - shift;
-  return (int32_t)eq_asr64((int64_t)x * m + ((int64_t)1 << (total - 1)), total);
+  const int64_t p = (int64_t)x * m;
+  if (shift < 0) return eq_rsh((int32_t)eq_asr64(p, 31), -shift);
+  return (int32_t)eq_asr64(p + ((int64_t)1 << (30 - shift)), 31 - shift);
 }
 
 static inline int32_t eq_requant_exact(int32_t x, int32_t m, int32_t shift) {
-  const int32_t total = 31 - shift;
   const int64_t p = (int64_t)x * m;
-  const int64_t half = (int64_t)1 << (total - 1);
-  return p >= 0 ? (int32_t)((p + half) >> total) : (int32_t)-((-p + half) >> total);
+  const int64_t nudged = p - (p < 0); /* as above */
+  if (shift < 0) return eq_rsh((int32_t)eq_asr64(nudged, 31), -shift);
+  return (int32_t)eq_asr64(nudged + ((int64_t)1 << (30 - shift)), 31 - shift);
 }
 
 static inline int32_t eq_requant(int32_t x, int32_t m, int32_t shift, int32_t mode) {

@@ -14,32 +14,52 @@ static inline void add_tap(int32_t *restrict sums, const int8_t *restrict x, con
   }
 }
 
-static inline void sum_taps(int32_t *restrict sums, const int8_t *x, const int8_t *w, int32_t n, int16_t zero,
+/* sums[c] = the first `taps` taps of n channels, in one loop over a local array that can stay in registers. */
+static inline void sum_taps(int32_t *sums, const int8_t *x, const int8_t *w, int32_t n, int16_t zero, int32_t taps,
                             const eq_depthwise_window *window) {
-  for (int32_t c = 0; c < n; c++) sums[c] = 0;
-  for (int32_t row = 0; row < window->rows; row++) {
-    const int8_t *x_tap = x + (size_t)row * window->x_row;
-    const int8_t *w_tap = w + (size_t)row * window->w_row;
-    for (int32_t column = 0; column < window->columns; column++) {
-      add_tap(sums, x_tap, w_tap, n, zero);
-      x_tap += window->x_column;
-      w_tap += window->w_column;
+  const size_t x_column = window->x_column, w_column = window->w_column;
+  const size_t columns = (size_t)window->columns;
+  size_t column = 0;
+  int32_t local[BLOCK];
+  for (int32_t c = 0; c < n; c++) local[c] = 0;
+  for (int32_t tap = 0; tap < taps; tap++) {
+    add_tap(local, x, w, n, zero);
+    x += x_column;
+    w += w_column;
+    if (++column == columns) {
+      column = 0;
+      x += window->x_row - columns * x_column;
+      w += window->w_row - columns * w_column;
     }
+  }
+  for (int32_t c = 0; c < n; c++) sums[c] = local[c];
+}
+
+/* The sums of n <= BLOCK neighbouring channels of a pixel that has `channels`. */
+static void sum_block(int32_t sums[BLOCK], const int8_t *x, const int8_t *w, int32_t n, int32_t channels, int16_t zero,
+                      const eq_depthwise_window *window) {
+  const int32_t taps = window->rows * window->columns;
+  if (n < BLOCK && (taps == 0 || n + channels < BLOCK)) {
+    sum_taps(sums, x, w, n, zero, taps, window);
+    return;
+  }
+  /* The constant count lets the compiler unroll. The last block of a pixel reaches past its n channels, but not past
+   * those of the next tap; only the last tap has no next. */
+  sum_taps(sums, x, w, BLOCK, zero, n == BLOCK ? taps : taps - 1, window);
+  if (n < BLOCK) {
+    const size_t row = (size_t)window->rows - 1, column = (size_t)window->columns - 1;
+    add_tap(sums, x + row * window->x_row + column * window->x_column,
+            w + row * window->w_row + column * window->w_column, n, zero);
   }
 }
 
 void eq_depthwise_s8_scalar(int8_t *out, const int8_t *x, const int8_t *w, int32_t m, int32_t channels,
                             const eq_depthwise_window *window, const eq_linear_s8 *linear) {
-  const int16_t zero = (int16_t)linear->weights_zero;
   for (int32_t pixel = 0; pixel < m; pixel++) {
     for (int32_t first = 0; first < channels; first += BLOCK) {
       const int32_t n = channels - first < BLOCK ? channels - first : BLOCK;
       int32_t sums[BLOCK];
-      if (n == BLOCK) { /* a constant count, so that the compiler unrolls */
-        sum_taps(sums, x + first, w + first, BLOCK, zero, window);
-      } else {
-        sum_taps(sums, x + first, w + first, n, zero, window);
-      }
+      sum_block(sums, x + first, w + first, n, channels, (int16_t)linear->weights_zero, window);
       eq_requant_s8(out + first, sums, first, n, linear);
     }
     x += window->x_pixel;
