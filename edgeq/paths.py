@@ -6,6 +6,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 
 from edgeq.errors import InternalError, StorageError
@@ -64,22 +65,34 @@ def write_bytes(path: Path, data: bytes) -> None:
 
     Raises StorageError naming the path; the old contents, if any, are then untouched and nothing is left behind.
     """
-    if path.is_dir():
-        raise StorageError(f"cannot write {str(path)!r}: it is a directory")
-    temporary: str | None = None
+    write_files({path: data})
+
+
+def write_files(files: Mapping[Path, bytes]) -> None:
+    """Write several files that belong together: none is renamed into place before all are written and synced.
+
+    Raises StorageError naming the path that failed; temporary files are removed.
+    """
+    temporaries: dict[Path, str] = {}
+    current = Path()
     try:
-        handle, temporary = tempfile.mkstemp(prefix=f".{path.name[:64]}.", suffix=".tmp", dir=path.parent)
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-        temporary = None
+        for current, data in files.items():
+            if current.is_dir():
+                raise StorageError(f"cannot write {str(current)!r}: it is a directory")
+            prefix = os.fsdecode(os.fsencode(current.name)[:64])
+            handle, temporaries[current] = tempfile.mkstemp(prefix=f".{prefix}.", suffix=".tmp", dir=current.parent)
+            with os.fdopen(handle, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            os.chmod(temporaries[current], 0o666 & ~_umask())
+        for current in files:
+            os.replace(temporaries[current], current)
+            del temporaries[current]
     except OSError as error:
-        raise StorageError(f"cannot write {str(path)!r}: {error.strerror}") from error
+        raise StorageError(f"cannot write {str(current)!r}: {error.strerror}") from error
     finally:
-        if temporary is not None:
+        for temporary in temporaries.values():
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
 

@@ -18,7 +18,7 @@ _ALIGNMENT = 64
 
 def _binding() -> tuple[Any, Any]:
     try:
-        from edgeq import _native
+        from edgeq import _native  # type: ignore[attr-defined]
     except ImportError as error:
         raise ToolchainError(
             f"the native library is not built ({error})", hint="pip install . in the checkout"
@@ -26,6 +26,11 @@ def _binding() -> tuple[Any, Any]:
     if _native.lib.eq_format_hash() != format_hash():
         raise InternalError("the native library was built from other sources than these", hint="pip install . again")
     return _native.ffi, _native.lib
+
+
+def require_native() -> None:
+    """Raise ToolchainError when the native library is not built, InternalError when it is from other sources."""
+    _binding()
 
 
 def _aligned(size: int) -> np.ndarray:

@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a model costs before it runs: work, parameters, memory per layer, and whether a board has room for it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from edgeq.board import Board
+from edgeq.compile.plan import Plan, PlannedStep
+from edgeq.errors import UnsupportedError
+from edgeq.format.read import is_model, read_model
+from edgeq.format.write import write_model
+from edgeq.ir.dtypes import DType
+from edgeq.ir.graph import ABSENT, Graph
+from edgeq.ops.base import step_fields
+from edgeq.paths import read_bytes
+from edgeq.pipeline import is_quantized, plan_without_data, read_source
+
+PARAMETER_FIELDS = ("weights", "bias")  # of steps: what training made, apart from what folding adds
+
+
+@dataclass(frozen=True)
+class LayerCost:
+    """One step: ``live_bytes`` of the arena hold something during it, ``bytes_moved`` it reads and writes."""
+
+    index: int
+    name: str
+    op: str
+    macs: int
+    bytes_moved: int
+    live_bytes: int
+
+
+@dataclass(frozen=True)
+class Unsupported:
+    """A node that cannot be converted."""
+
+    node: str
+    op: str
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True)
+class Cost:
+    """The cost of a model; sizes and layers are missing when nodes are unsupported.
+
+    ``exact_model_bytes`` is false for a float model, whose scales are known, and written, only after calibration.
+    """
+
+    model: str
+    board: str | None
+    unsupported: tuple[Unsupported, ...] = ()
+    macs: int | None = None
+    parameters: int | None = None
+    arena_bytes: int | None = None
+    lower_bound_bytes: int | None = None
+    model_bytes: int | None = None
+    exact_model_bytes: bool = True
+    ram_bytes: int | None = None
+    layers: tuple[LayerCost, ...] = ()
+    plan: Plan | None = field(default=None, repr=False)
+
+    @property
+    def fits(self) -> bool | None:
+        """Whether the board has room; None without a board."""
+        if self.board is None:
+            return None
+        return self.arena_bytes is not None and (self.ram_bytes is None or self.arena_bytes <= self.ram_bytes)
+
+    @property
+    def missing_bytes(self) -> int:
+        """Bytes of RAM that the board lacks."""
+        return max(0, (self.arena_bytes or 0) - (self.ram_bytes if self.ram_bytes is not None else 1 << 62))
+
+    @property
+    def peak_layers(self) -> tuple[LayerCost, ...]:
+        """The layers at which most memory is live."""
+        peak = max((layer.live_bytes for layer in self.layers), default=0)
+        return tuple(layer for layer in self.layers if layer.live_bytes == peak)
+
+
+def analyze(path: Path, *, board: Board | None = None) -> Cost:
+    """Find the cost of an .eqm file or a source model, without data.
+
+    Unsupported nodes are part of the result. Raises what reading the file raises, and UnsupportedError for a refusal
+    that names no node.
+    """
+    data = read_bytes(path)
+    if is_model(data):
+        return cost_of_plan(read_model(data), model_bytes=len(data), board=board)
+    try:
+        graph = read_source(path)
+        plan = plan_without_data(graph)
+    except UnsupportedError as error:
+        if not error.reasons:
+            raise
+        return Cost(
+            model=path.stem,
+            board=None if board is None else board.name,
+            unsupported=tuple(Unsupported(*reason) for reason in error.reasons),
+            ram_bytes=None if board is None else board.ram_bytes,
+        )
+    return cost_of_plan(
+        plan,
+        model_bytes=len(write_model(plan)),
+        exact_model_bytes=is_quantized(graph),
+        parameters=count_parameters(graph),
+        board=board,
+    )
+
+
+def cost_of_plan(
+    plan: Plan,
+    *,
+    model_bytes: int,
+    exact_model_bytes: bool = True,
+    parameters: int | None = None,
+    board: Board | None = None,
+) -> Cost:
+    """Find the cost of a plan; parameters are counted in its steps unless they are given."""
+    live = plan.live_bytes()
+    layers = tuple(
+        LayerCost(index, planned.name, planned.op, planned.step.macs(), bytes_moved(plan, planned), live[index])
+        for index, planned in enumerate(plan.steps)
+    )
+    if parameters is None:
+        parameters = sum(_constant_elements(planned, PARAMETER_FIELDS) for planned in plan.steps)
+    return Cost(
+        model=plan.name,
+        board=None if board is None else board.name,
+        macs=plan.macs,
+        parameters=parameters,
+        arena_bytes=plan.arena_bytes,
+        lower_bound_bytes=plan.lower_bound_bytes,
+        model_bytes=model_bytes,
+        exact_model_bytes=exact_model_bytes,
+        ram_bytes=None if board is None else board.ram_bytes,
+        layers=layers,
+        plan=plan,
+    )
+
+
+def bytes_moved(plan: Plan, planned: PlannedStep) -> int:
+    """Return the bytes of a step's inputs, constants and outputs, each counted once."""
+    values = {*planned.inputs, *planned.outputs}
+    return sum(plan.values[value].bytes for value in values) + constant_bytes(planned)
+
+
+def constant_bytes(planned: PlannedStep) -> int:
+    """Return the bytes of the constants that a step carries itself."""
+    fields = step_fields(type(planned.step))
+    return sum(getattr(planned.step, name).nbytes for name, _, constant in fields if constant is not None)
+
+
+def _constant_elements(planned: PlannedStep, names: Iterable[str]) -> int:
+    fields = step_fields(type(planned.step))
+    return sum(
+        int(getattr(planned.step, name).size) for name, _, constant in fields if constant is not None and name in names
+    )
+
+
+def count_parameters(graph: Graph) -> int:
+    """Count the elements of the constants that nodes compute with, each once: floats, and integers with a scale or
+    as biases."""
+    found: set[int] = set()
+    for node in graph.nodes:
+        for position, index in enumerate(node.inputs):
+            if index == ABSENT or graph.tensors[index].data is None:
+                continue
+            tensor = graph.tensors[index]
+            if tensor.dtype is DType.F32 or tensor.quant is not None or position == node.op.bias_input:
+                found.add(index)
+    return sum(graph.tensors[index].elements for index in found)

@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reports as one HTML page each, with nothing loaded from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+from edgeq.analysis.cost import Cost
+from edgeq.compile.plan import Plan, lifetimes
+from edgeq.ir.result import Profile
+from edgeq.report.table import count, printable, size
+
+_WIDTH, _HEIGHT = 900, 260  # pixels of the memory picture
+
+_STYLE = """
+body { font: 14px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 70em; padding: 0 1em; color: #222 }
+table { border-collapse: collapse; margin: 1em 0 } td, th { padding: .15em .8em .15em 0; text-align: left }
+td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } td.bar { width: 16em }
+td.bar div { background: #3a7ca5; height: .9em } svg { background: #f4f4f4 }
+svg rect { fill: #3a7ca5; stroke: #fff; stroke-width: .5 } svg rect.scratch { fill: #d1832f }
+@media (prefers-color-scheme: dark) { body { background: #181818; color: #ddd } svg { background: #252525 } }
+"""
+
+
+def profile_page(profile: Profile, plan: Plan) -> str:
+    """Return a page with a bar per layer, long where the work is, and the memory picture."""
+    unit = profile.unit
+    total = profile.totals[unit]
+    where = f"{profile.board}, emulated" if profile.emulated else profile.board
+    facts = [
+        ("on", f"{where} ({profile.isa}, threads: {profile.threads})"),
+        ("inferences", count(profile.inferences)),
+        (f"{unit} per inference", f"min {count(total.minimum)}, median {count(total.median)}, p90 {count(total.p90)}"),
+        ("MACs", count(profile.macs)),
+        ("arena", f"{size(profile.arena_bytes)}, lower bound {size(profile.arena_lower_bound_bytes)}"),
+        ("model file", size(profile.model_bytes)),
+    ]
+    rows = [
+        (
+            (str(step.index), step.name, step.op, *map(count, (step.measures.get(unit), step.macs, step.bytes_moved))),
+            step.measures.get(unit, 0.0),
+        )
+        for step in profile.steps
+    ]
+    columns = ("#", "layer", "operator", unit, "MACs", "bytes moved")
+    return _page(f"Profile of {profile.model}", [_facts(facts), _bars(columns, rows), _memory(plan)])
+
+
+def cost_page(cost: Cost) -> str:
+    """Return a page with memory and work per layer, or with the nodes that are unsupported."""
+    title = f"Analysis of {cost.model}"
+    if cost.plan is None:
+        cells = ((item.node, item.op, item.reason, item.hint) for item in cost.unsupported)
+        body = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in cells)
+        return _page(title, [f"<p>These nodes cannot be converted.</p><table>{body}</table>"])
+    facts = [
+        ("MACs", count(cost.macs)),
+        ("parameters", count(cost.parameters)),
+        ("arena", f"{size(cost.arena_bytes)}, lower bound {size(cost.lower_bound_bytes)}"),
+        ("peak at", ", ".join(layer.name for layer in cost.peak_layers)),
+        ("model file", size(cost.model_bytes)),
+    ]
+    if cost.board is not None:
+        facts.append((cost.board, "fits" if cost.fits else f"does not fit: {size(cost.missing_bytes)} are missing"))
+    rows = [
+        ((str(i.index), i.name, i.op, *map(count, (i.macs, i.bytes_moved, i.live_bytes))), float(i.live_bytes))
+        for i in cost.layers
+    ]
+    columns = ("#", "layer", "operator", "MACs", "bytes moved", "live bytes")
+    return _page(title, [_facts(facts), _bars(columns, rows), _memory(cost.plan)])
+
+
+def _page(title: str, parts: Iterable[str]) -> str:
+    head = f'<meta charset="utf-8"><title>{_text(title)}</title><style>{_STYLE}</style>'
+    body = "\n".join([f"<h1>{_text(title)}</h1>", *parts])
+    return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{body}\n</body></html>\n'
+
+
+def _text(value: object) -> str:
+    return escape(printable(value))
+
+
+def _facts(rows: Iterable[tuple[str, str]]) -> str:
+    return f"<table>{''.join(f'<tr><th>{_text(a)}</th><td>{_text(b)}</td></tr>' for a, b in rows)}</table>"
+
+
+def _bars(columns: Sequence[str], rows: Sequence[tuple[Sequence[str], float]]) -> str:
+    """Return a table whose last column is a bar, as long as the row's number is against the largest."""
+    largest = max((value for _, value in rows), default=0.0) or 1.0
+    head = "".join(f"<th{_number(i)}>{_text(column)}</th>" for i, column in enumerate(columns))
+    body = []
+    for cells, value in rows:
+        shown = "".join(f"<td{_number(i)}>{_text(cell)}</td>" for i, cell in enumerate(cells))
+        bar = f'<td class="bar"><div style="width:{100 * value / largest:.1f}%"></div></td>'
+        body.append(f"<tr>{shown}{bar}</tr>")
+    return "\n".join([f"<table><tr>{head}<th></th></tr>", *body, "</table>"])
+
+
+def _number(column: int) -> str:
+    return ' class="n"' if column == 0 or column > 2 else ""
+
+
+def _memory(plan: Plan) -> str:
+    """Return the arena as a picture: steps from left to right, addresses from bottom to top."""
+    if not plan.steps or plan.arena_bytes == 0:
+        return ""
+    first, last = lifetimes(plan)
+    x, y = _WIDTH / len(plan.steps), _HEIGHT / plan.arena_bytes
+    boxes = []
+    for index, value in enumerate(plan.values):
+        if value.data is None and last[index] >= first[index]:
+            start, end = max(first[index], 0), min(last[index], len(plan.steps) - 1)
+            boxes.append(_box(x * start, x * (end + 1 - start), y * value.offset, y * value.bytes, value.name, ""))
+    for index, planned in enumerate(plan.steps):
+        scratch = planned.step.scratch_bytes()
+        if scratch:
+            boxes.append(_box(x * index, x, y * planned.scratch_offset, y * scratch, planned.name, "scratch"))
+    caption = f"The arena, {size(plan.arena_bytes)} high: steps from left to right, scratch memory in orange."
+    picture = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" role="img">{"".join(boxes)}</svg>'
+    return f"<h2>Memory</h2><p>{caption}</p>{picture}"
+
+
+def _box(left: float, width: float, bottom: float, height: float, name: str, kind: str) -> str:
+    place = f'x="{left:.2f}" y="{_HEIGHT - bottom - height:.2f}" width="{width:.2f}" height="{height:.2f}"'
+    return f'<rect class="{kind}" {place}><title>{_text(name)}</title></rect>'

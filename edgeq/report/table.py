@@ -1,0 +1,329 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Reports as tables for people."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from edgeq.analysis.accuracy import Accuracy
+from edgeq.analysis.compare import Verification
+from edgeq.analysis.cost import Cost, constant_bytes
+from edgeq.analysis.diff import Diff
+from edgeq.board import Board
+from edgeq.compile.plan import Plan, PlanPort
+from edgeq.ir.result import Profile
+
+_PLAIN_WIDTH = 160  # columns where the output is no terminal, so that a pipe gets whole names
+_BAR = 20  # characters of a full bar
+
+
+def make_console() -> Console:
+    """Return a console on standard output that takes text as it is; colours follow NO_COLOR and the terminal."""
+    return Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False, markup=False, emoji=False)
+
+
+def printable(text: object) -> str:
+    """Spell out the control characters of a name that came from a file."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text))
+
+
+def count(number: float | None) -> str:
+    """Write a number with thousands separated; a dash for what is not known."""
+    if number is None:
+        return "-"
+    return f"{number:,.0f}" if float(number).is_integer() else f"{number:,.6g}"
+
+
+def size(number: int | None) -> str:
+    """Write bytes exactly."""
+    return "-" if number is None else f"{number:,} bytes"
+
+
+def facts(console: Console, rows: Iterable[tuple[str, str]]) -> None:
+    """Print lines of a label and a value, aligned."""
+    grid = Table.grid(padding=(0, 2))
+    for label, value in rows:
+        grid.add_row(Text(label), Text(printable(value)))
+    console.print(grid)
+
+
+def table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[object]], *, title: str = "") -> None:
+    """Print a table; a column whose name starts with > is aligned to the right."""
+    shown = Table(title=printable(title) or None, title_justify="left", header_style="bold", box=None, pad_edge=False)
+    for column in columns:
+        shown.add_column(
+            Text(column.lstrip(">")), justify="right" if column.startswith(">") else "left", overflow="fold"
+        )
+    for row in rows:
+        shown.add_row(*(Text(printable(cell)) for cell in row))
+    console.print(shown)
+
+
+def bar(part: float, whole: float) -> str:
+    """Draw a share as blocks."""
+    return "█" * round(_BAR * part / whole) if whole > 0 else ""
+
+
+# ------------------------------------------------------------------------------------------------ reports
+
+
+def show_plan(console: Console, plan: Plan, *, file_bytes: int, steps: bool = True) -> None:
+    """Print what a model holds: ports, sizes and, if asked, every step."""
+    facts(
+        console,
+        [
+            ("model", plan.name),
+            ("rounding", plan.rounding),
+            *(("input", _port(plan, port)) for port in plan.inputs),
+            *(("output", _port(plan, port)) for port in plan.outputs),
+            ("layers", count(len(plan.steps))),
+            ("MACs", count(plan.macs)),
+            ("arena", f"{size(plan.arena_bytes)} (no placement can need less than {size(plan.lower_bound_bytes)})"),
+            ("file", size(file_bytes)),
+        ],
+    )
+    if not steps:
+        return
+    live = plan.live_bytes()
+    console.print()
+    table(
+        console,
+        (">#", "layer", "operator", "step", ">MACs", ">constants", ">scratch", ">live"),
+        (
+            (i, s.name, s.op, s.step.name, *map(count, (s.step.macs(), constant_bytes(s), s.step.scratch_bytes(), n)))
+            for i, (s, n) in enumerate(zip(plan.steps, live, strict=True))
+        ),
+    )
+    console.print()
+    table(
+        console,
+        (">#", "tensor", "shape", "dtype", ">scale", ">zero", ">bytes", ">offset"),
+        (
+            (
+                index,
+                value.name,
+                "x".join(map(str, value.shape)) or "scalar",
+                value.dtype.numpy.name,
+                "" if value.quant is None else f"{value.quant.scales[0]:.6g}",
+                "" if value.quant is None else value.quant.zero_points[0],
+                count(value.bytes),
+                "constant" if value.data is not None else value.offset,
+            )
+            for index, value in enumerate(plan.values)
+        ),
+    )
+
+
+def _port(plan: Plan, port: PlanPort) -> str:
+    value = plan.values[port.value]
+    stored = "" if value.dtype is port.dtype else f", held as {value.dtype.numpy.name}"
+    scale = "" if value.quant is None else f" (scale {value.quant.scale:.6g}, zero point {value.quant.zero_point})"
+    return f"{port.name} {'x'.join(map(str, port.shape))} {port.dtype.numpy.name}{stored}{scale}"
+
+
+def show_cost(console: Console, cost: Cost) -> None:
+    """Print work, memory and unsupported nodes."""
+    if cost.unsupported:
+        table(
+            console,
+            ("node", "operator", "why it cannot be converted", "what to do"),
+            ((item.node, item.op, item.reason, item.hint) for item in cost.unsupported),
+            title=f"{cost.model}: {len(cost.unsupported)} unsupported",
+        )
+        return
+    about = "" if cost.exact_model_bytes else ", give or take the digits of its scales"
+    rows = [
+        ("model", cost.model),
+        ("MACs", count(cost.macs)),
+        ("parameters", count(cost.parameters)),
+        ("arena", f"{size(cost.arena_bytes)} (no placement can need less than {size(cost.lower_bound_bytes)})"),
+        ("peak at", ", ".join(layer.name for layer in cost.peak_layers) or "no layer"),
+        ("model file", size(cost.model_bytes) + about),
+    ]
+    if cost.board is not None:
+        rows.append(("board", _room(cost)))
+    facts(console, rows)
+    console.print()
+    peak = max((layer.live_bytes for layer in cost.layers), default=0)
+    table(
+        console,
+        (">#", "layer", "operator", ">MACs", ">bytes moved", ">live bytes", ""),
+        (
+            (i.index, i.name, i.op, count(i.macs), count(i.bytes_moved), count(i.live_bytes), bar(i.live_bytes, peak))
+            for i in cost.layers
+        ),
+    )
+
+
+def _room(cost: Cost) -> str:
+    if cost.ram_bytes is None:
+        return f"{cost.board}: fits"
+    if cost.fits:
+        free = cost.ram_bytes - (cost.arena_bytes or 0)
+        return f"{cost.board}: fits, {size(free)} of {size(cost.ram_bytes)} stay free"
+    return f"{cost.board}: does not fit, {size(cost.missing_bytes)} are missing of {size(cost.arena_bytes)}"
+
+
+def show_profile(console: Console, profile: Profile) -> None:
+    """Print where the work goes; an emulated profile is in its own unit and never in time."""
+    where = f"{profile.board}, emulated" if profile.emulated else profile.board
+    total = profile.totals[profile.unit]
+    facts(
+        console,
+        [
+            ("model", profile.model),
+            ("on", f"{where} ({profile.isa}, {profile.threads} thread{'s' if profile.threads != 1 else ''})"),
+            ("inferences", count(profile.inferences)),
+            ("MACs", count(profile.macs)),
+            *(
+                (unit, f"min {_amount(s.minimum, unit)}, median {_amount(s.median, unit)}, p90 {_amount(s.p90, unit)}")
+                for unit, s in profile.totals.items()
+            ),
+            ("arena", f"{size(profile.arena_bytes)} (lower bound {size(profile.arena_lower_bound_bytes)})"),
+            ("model file", size(profile.model_bytes)),
+        ],
+    )
+    console.print()
+    units = list(profile.totals)
+    whole = total.median
+    table(
+        console,
+        (">#", "layer", "operator", *(f">{unit}" for unit in units), ">%", ">MACs", ">bytes moved", ""),
+        (
+            (
+                step.index,
+                step.name,
+                step.op,
+                *(count(step.measures.get(unit)) for unit in units),
+                f"{100 * step.measures.get(profile.unit, 0) / whole:.1f}" if whole else "-",
+                count(step.macs),
+                count(step.bytes_moved),
+                bar(step.measures.get(profile.unit, 0), whole),
+            )
+            for step in profile.steps
+        ),
+    )
+
+
+def _amount(value: float, unit: str) -> str:
+    return f"{value / 1e6:,.4g} ms" if unit == "ns" else f"{value:,.0f}"
+
+
+def show_accuracy(console: Console, accuracy: Accuracy, *, model: str, source: Accuracy | None = None) -> None:
+    """Print an accuracy and, with a source model's, the difference."""
+    rows = [("model", model), (accuracy.metric, _accuracy(accuracy)), ("samples", count(accuracy.samples))]
+    if source is not None:
+        rows += [("source model", _accuracy(source)), ("drop", f"{accuracy.drop_from(source):.6g}")]
+    facts(console, rows)
+
+
+def _accuracy(accuracy: Accuracy) -> str:
+    low, high = accuracy.interval
+    if accuracy.metric == "top1":
+        return f"{accuracy.value:.2%} (95 % interval {low:.2%} to {high:.2%})"
+    return f"{accuracy.value:.6g} (95 % interval {low:.6g} to {high:.6g})"
+
+
+def show_verification(console: Console, verification: Verification, *, against: str) -> None:
+    """Print whether two engines agree, and where they first differ."""
+    if verification.equal:
+        compared = verification.steps * verification.inferences
+        console.print(
+            f"equal: {against} gives the twin's integers in {count(compared)} step results and "
+            f"{count(verification.elements)} output numbers of {count(verification.inferences)} inferences"
+        )
+    else:
+        console.print(printable(describe_difference(verification, against=against)))
+
+
+def describe_difference(verification: Verification, *, against: str) -> str:
+    """Say in one sentence where two engines first differ."""
+    found = verification.first_difference
+    assert found is not None
+    where = "the outputs" if found.step < 0 else f'step {found.step} of {verification.steps}, {found.op} "{found.name}"'
+    text = f"{against} differs from the twin at {where}, in inference {found.inference}"
+    if found.element is not None:
+        e = found.element
+        text += (
+            f": element {e.index} of {e.tensor} is {e.found}, expected {e.expected}; "
+            f"{e.differing} of {e.elements} elements differ"
+        )
+    return text
+
+
+def show_boards(console: Console, boards: Sequence[Board]) -> None:
+    """Print all boards in a table, or one with everything about it."""
+    if len(boards) == 1:
+        facts(console, [(name, "-" if value in (None, "") else str(value)) for name, value in vars(boards[0]).items()])
+        return
+    table(
+        console,
+        ("board", "what", "cpu", "isa", ">cores", ">clock", ">RAM", "emulator"),
+        (
+            (
+                board.name,
+                board.title,
+                board.cpu,
+                board.isa,
+                board.cores or "-",
+                f"{board.clock_hz / 1e6:,.0f} MHz" if board.clock_hz else "-",
+                f"{board.ram_bytes / 2**20:,.0f} MiB" if board.ram_bytes else "-",
+                board.emulator or "-",
+            )
+            for board in boards
+        ),
+    )
+
+
+def show_ops(console: Console, operators: Mapping[str, Sequence[str]]) -> None:
+    """Print operators by dtypes."""
+    dtypes = sorted({dtype for found in operators.values() for dtype in found}, key=lambda name: (len(name), name))
+    table(
+        console,
+        ("operator", *dtypes),
+        ((name, *("yes" if dtype in found else "" for dtype in dtypes)) for name, found in operators.items()),
+    )
+
+
+def show_doctor(console: Console, checks: Sequence[Mapping[str, Any]]) -> None:
+    """Print what was looked for, what was found, and how to get the rest."""
+    table(
+        console,
+        ("", "tool", "what for", "found, or how to get it"),
+        (
+            ("ok" if check["found"] else "--", check["name"], check["purpose"], check["detail"] or check["hint"])
+            for check in checks
+        ),
+    )
+
+
+def show_diff(console: Console, diff: Diff) -> None:
+    """Print changed facts and layers."""
+    if diff.equal:
+        console.print(f"the two {diff.kind} are equal")
+        return
+    if diff.changes:
+        table(console, ("", "A", "B"), ((c.what, *(_shown(value) for value in (c.a, c.b))) for c in diff.changes))
+        console.print()
+    if diff.layers and diff.unit is None:
+        rows = ((i.name, i.op, i.status, ", ".join(i.fields)) for i in diff.layers)
+        table(console, ("layer", "operator", "status", "what changed"), rows)
+    elif diff.layers:
+        table(
+            console,
+            ("layer", "operator", "status", f">A {diff.unit}", f">B {diff.unit}", ">B / A"),
+            (
+                (i.name, i.op, i.status, count(i.a), count(i.b), f"{i.b / i.a:.3f}" if i.a and i.b is not None else "-")
+                for i in diff.layers
+            ),
+        )
+
+
+def _shown(value: str | float | None) -> str:
+    return "-" if value is None else str(value) if isinstance(value, (str, bool)) else count(value)
