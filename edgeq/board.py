@@ -11,24 +11,25 @@ from typing import Any
 from edgeq.errors import InternalError, UsageError
 from edgeq.paths import boards_dir
 
+KINDS = ("host", "linux")
+
 
 @dataclass(frozen=True)
 class Board:
-    """A target. ``ram_bytes`` is None where memory is no limit worth checking (a host)."""
+    """A target. What is not known of it, or is no limit worth checking (a host's memory), is None or empty."""
 
     name: str
     title: str
-    kind: str  # "host" or "linux"
+    kind: str  # one of KINDS
     cpu: str  # the core, e.g. "cortex-a72"
-    isa: str  # "x86-64", "aarch64", "armv7" or "armv6"
-    cores: int
-    clock_hz: int
-    ram_bytes: int | None
+    isa: str  # "native" (whatever this machine has), "aarch64", "armv7" or "armv6"
     source: str  # where the figures come from
-    target: str = ""  # the compiler's name for the platform, e.g. "aarch64-linux"
+    cores: int | None = None
+    clock_hz: int | None = None
+    ram_bytes: int | None = None
     emulator: str = ""  # the QEMU program that runs the board's executables, e.g. "qemu-aarch64"
     emulator_cpu: str = ""  # its -cpu value
-    board_class: int = 0  # permanent code in model files made for the board
+    board_class: int = 0  # permanent code in model files made for the board; 0 is any
 
 
 def board_names() -> tuple[str, ...]:
@@ -47,6 +48,9 @@ def load_board(name: str) -> Board:
     if unknown:
         raise InternalError(f"boards/{name}.toml has keys that nothing reads: {', '.join(unknown)}")
     try:
-        return Board(name=name, **values)
+        board = Board(name=name, **values)
     except TypeError as error:
         raise InternalError(f"boards/{name}.toml: {error}") from None
+    if board.kind not in KINDS:
+        raise InternalError(f"boards/{name}.toml: kind is {board.kind!r}, expected one of {', '.join(KINDS)}")
+    return board
