@@ -1,0 +1,61 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Device: a board, emulated or real, that runs a model; and how to reach one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Protocol
+
+import numpy as np
+
+from edgeq.board import Board
+from edgeq.compile.plan import Plan
+from edgeq.device.build import build_eqrun
+from edgeq.device.eqrun import EqrunDevice
+from edgeq.device.machine import LocalMachine, Machine
+from edgeq.device.ssh import SshMachine
+from edgeq.ir.result import Profile, RunResult
+
+
+class Device(Protocol):
+    """A board with at most one model on it; a context manager. Every method raises DeviceError when it fails."""
+
+    def load(self, plan: Plan, model: bytes) -> None:
+        """Put a model file on the board; ``plan`` is what it was written from."""
+
+    def run(self, codes: Sequence[np.ndarray], *, crcs: bool = False) -> RunResult:
+        """Run one inference on codes, in the shapes and dtypes of the plan's inputs."""
+
+    def run_many(self, samples: Sequence[Sequence[np.ndarray]], *, crcs: bool = False) -> list[RunResult]:
+        """Run one inference for each sample, with as few exchanges as its memory allows."""
+
+    def profile(self, codes: Sequence[np.ndarray], *, inferences: int = 20) -> Profile:
+        """Measure every step: nanoseconds on hardware, instructions (of one inference) in an emulator."""
+
+    def close(self) -> None:
+        """Let go of the board."""
+
+    def __enter__(self) -> Device:
+        """Return the device itself."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Close it."""
+
+
+def connect(
+    board: Board, *, ssh: str | None = None, toolchain: str | None = None, ssh_options: Sequence[str] = ()
+) -> Device:
+    """Reach a board: the real one at ``ssh`` ("user@host[:port]"), otherwise its emulator; never this machine instead.
+
+    Raises ToolchainError when the compiler or emulator is missing, DeviceError when the board does not answer or has
+    another architecture.
+    """
+    machine: Machine = LocalMachine(board) if ssh is None else SshMachine(board, ssh, options=ssh_options)
+    try:
+        return EqrunDevice(board, machine, build_eqrun(board, toolchain=toolchain).read_bytes())
+    except BaseException:
+        machine.close()
+        raise

@@ -1,0 +1,217 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Drive eqrun, the program that runs a model on Linux, wherever it runs."""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from edgeq.board import Board
+from edgeq.compile.plan import Plan, PlanPort
+from edgeq.compile.traffic import bytes_moved
+from edgeq.device.machine import Ended, Machine
+from edgeq.errors import BadInputError, DeviceError, UsageError
+from edgeq.ir.result import Profile, RunResult, Spread, StepMeasure
+
+WARM_UP = 3  # runs before those that are timed
+CALIBRATE = 0xFFFFFFFF  # what eqrun marks twice in a row, to show what a marker itself costs
+MAX_BATCH_BYTES = 64 << 20  # of inputs or outputs handed over at once
+SLOWEST_MACS_PER_SECOND = 2_000_000  # of anything that is still alive; emulators reach five times that
+_MARKER = re.compile(r"EQRUN DONE crc=([0-9a-f]{8})")
+
+
+class EqrunDevice:
+    """A machine with eqrun and one model on it."""
+
+    def __init__(self, board: Board, machine: Machine, executable: bytes) -> None:
+        """Put eqrun on the machine."""
+        self._board = board
+        self._machine = machine
+        self._eqrun = machine.store(executable, executable=True)
+        self._plan: Plan | None = None
+        self._model = ""
+        self._model_bytes = 0
+
+    def __enter__(self) -> EqrunDevice:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def load(self, plan: Plan, model: bytes) -> None:
+        self._model = self._machine.store(model)
+        self._model_bytes = len(model)
+        self._plan = plan
+
+    def run(self, codes: Sequence[np.ndarray], *, crcs: bool = False) -> RunResult:
+        return self.run_many([codes], crcs=crcs)[0]
+
+    def run_many(self, samples: Sequence[Sequence[np.ndarray]], *, crcs: bool = False) -> list[RunResult]:
+        plan = self._loaded
+        largest = max(sum(plan.values[p.value].bytes for p in ports) for ports in (plan.inputs, plan.outputs))
+        batch = max(1, MAX_BATCH_BYTES // max(1, largest)) if plan.inputs else 1
+        results: list[RunResult] = []
+        for start in range(0, len(samples), batch):
+            results += self._run_batch(samples[start : start + batch], crcs=crcs)
+        return results
+
+    def profile(self, codes: Sequence[np.ndarray], *, inferences: int = 20) -> Profile:
+        if inferences < 1:
+            raise UsageError(f"{inferences} inferences asked, at least 1 expected")
+        if self._machine.emulated:
+            return self._counted(codes)
+        arguments = ["--profile", "profile", "--repeat", str(inferences), "--warmup", str(WARM_UP)]
+        command = self._command([codes], arguments)
+        self._checked(self._machine.run(command, seconds=self._seconds(inferences + WARM_UP)))
+        report = self._parsed_profile(self._machine.read("profile"), inferences)
+        times = np.array(report["step_ns"], np.float64).reshape(inferences, -1)
+        return self._profile_of(report, "ns", times)
+
+    def close(self) -> None:
+        self._machine.close()
+
+    @property
+    def _loaded(self) -> Plan:
+        if self._plan is None:
+            raise UsageError("no model is loaded on the device", hint="load one first")
+        return self._plan
+
+    def _run_batch(self, samples: Sequence[Sequence[np.ndarray]], *, crcs: bool) -> list[RunResult]:
+        plan = self._loaded
+        arguments = ["--output", "out", *(["--crc", "crc"] if crcs else [])]
+        ended = self._machine.run(self._command(samples, arguments), seconds=self._seconds(len(samples)))
+        expected = self._checked(ended)
+        raw = self._machine.read("out")
+        if zlib.crc32(raw) != expected:
+            raise DeviceError(f"{self._machine.title}: the {len(raw)} bytes of output arrived damaged (CRC)")
+        step_crcs = np.zeros((len(samples), 0), np.uint32)
+        if crcs:
+            step_crcs = self._shaped(self._machine.read("crc"), len(samples), 4 * len(plan.steps)).view("<u4")
+        stride = sum(plan.values[port.value].bytes for port in plan.outputs)
+        rows = self._shaped(raw, len(samples), stride)
+        return [
+            RunResult(_unpacked(plan, plan.outputs, row), tuple(int(crc) for crc in crcs_of_row))
+            for row, crcs_of_row in zip(rows, step_crcs, strict=True)
+        ]
+
+    def _shaped(self, raw: bytes, rows: int, row_bytes: int) -> np.ndarray:
+        if len(raw) != rows * row_bytes:
+            raise DeviceError(f"{self._machine.title}: {len(raw)} bytes of results, {rows * row_bytes} expected")
+        return np.frombuffer(raw, np.uint8).reshape(rows, row_bytes)
+
+    def _packed(self, samples: Sequence[Sequence[np.ndarray]]) -> bytes:
+        plan = self._loaded
+        parts = []
+        for codes in samples:
+            for port, array in zip(plan.inputs, codes, strict=True):
+                value = plan.values[port.value]
+                if array.dtype != value.dtype.numpy or array.size * array.itemsize != value.bytes:
+                    raise BadInputError(
+                        f"input {port.name!r} is {array.dtype} {list(array.shape)}, the program takes "
+                        f"{value.dtype.numpy} {list(port.shape)}"
+                    )
+                parts.append(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
+        return b"".join(parts)
+
+    def _command(self, samples: Sequence[Sequence[np.ndarray]], arguments: Sequence[str]) -> list[str]:
+        """Write the input file and return the command that runs eqrun on it."""
+        packed = self._packed(samples)
+        self._machine.write("in", packed)
+        return [self._eqrun, self._model, "--check", *(["--input", "in"] if packed else []), *arguments]
+
+    def _seconds(self, runs: int) -> float:
+        return 120 + runs * self._loaded.macs / SLOWEST_MACS_PER_SECOND
+
+    def _checked(self, ended: Ended) -> int:
+        """Return the CRC of the end marker. Raises DeviceError unless the run ended well and said so last."""
+        if ended.code != 0:
+            raise DeviceError(f"{self._machine.title}: eqrun failed ({ended.reason}):\n{ended.last_lines}")
+        lines = ended.stdout.strip().splitlines()
+        marker = _MARKER.fullmatch(lines[-1]) if lines else None
+        if marker is None:
+            raise DeviceError(f"{self._machine.title}: eqrun ended without its end marker:\n{ended.last_lines}")
+        return int(marker[1], 16)
+
+    def _counted(self, codes: Sequence[np.ndarray]) -> Profile:
+        """Count one inference; emulated time would mean nothing and counts do not vary."""
+        command = self._command([codes], ["--count", "--warmup", "1", "--profile", "profile"])
+        ended, report = self._machine.count(command, seconds=10 * self._seconds(2))
+        self._checked(ended)
+        counts = parse_counts(report, len(self._loaded.steps))
+        profile = self._parsed_profile(self._machine.read("profile"), 0)
+        return self._profile_of(profile, "instructions", counts[np.newaxis].astype(np.float64))
+
+    def _parsed_profile(self, text: bytes, runs: int) -> dict[str, Any]:
+        try:
+            report = json.loads(text)
+            lengths = [len(row) for row in report["step_ns"]]
+        except (ValueError, KeyError, TypeError):
+            raise DeviceError(f"{self._machine.title}: the profile that eqrun wrote is damaged") from None
+        if lengths != [len(self._loaded.steps)] * runs:
+            raise DeviceError(f"{self._machine.title}: eqrun profiled {len(lengths)} runs, {runs} asked")
+        return dict(report)
+
+    def _profile_of(self, report: dict[str, Any], unit: str, values: np.ndarray) -> Profile:
+        """values: (inferences, steps)."""
+        plan = self._loaded
+        medians = np.median(values, axis=0)
+        totals = values.sum(axis=1)
+        return Profile(
+            model=plan.name,
+            board=self._board.name,
+            isa=str(report["isa"]),
+            threads=int(report["threads"]),
+            emulated=self._machine.emulated,
+            inferences=len(values),
+            macs=plan.macs,
+            totals={unit: Spread(float(totals.min()), float(np.median(totals)), float(np.percentile(totals, 90)))},
+            steps=tuple(
+                StepMeasure(
+                    index=index,
+                    name=planned.name,
+                    op=planned.op,
+                    measures={unit: float(medians[index])},
+                    macs=planned.step.macs(),
+                    bytes_moved=bytes_moved(plan, planned),
+                )
+                for index, planned in enumerate(plan.steps)
+            ),
+            arena_bytes=plan.arena_bytes,
+            arena_lower_bound_bytes=plan.lower_bound_bytes,
+            model_bytes=self._model_bytes,
+            runtime_bytes=int(report["runtime_bytes"]),
+        )
+
+
+def parse_counts(report: str, steps: int) -> np.ndarray:
+    """Return the instructions of each step (int64) from the counter's lines "MARKER COUNT".
+
+    What a marker itself costs is the distance of two in a row, and is taken off. Raises DeviceError for any other
+    sequence than calibrate, calibrate, 0, 1 ... steps.
+    """
+    pairs = re.findall(r"^(\d+) (\d+)$", report, re.MULTILINE)
+    marks = np.array(pairs, np.int64).reshape(-1, 2)
+    if marks[:, 0].tolist() != [CALIBRATE, CALIBRATE, *range(steps + 1)]:
+        raise DeviceError(f"the instruction counter saw {len(marks)} markers, {steps + 3} in order expected")
+    distances = np.diff(marks[:, 1])
+    counts: np.ndarray = np.maximum(distances[2:] - distances[0], 0)
+    return counts
+
+
+def _unpacked(plan: Plan, ports: Sequence[PlanPort], row: np.ndarray) -> tuple[np.ndarray, ...]:
+    arrays, start = [], 0
+    for port in ports:
+        value = plan.values[port.value]
+        stored = row[start : start + value.bytes].tobytes()
+        little = value.dtype.numpy.newbyteorder("<")
+        arrays.append(np.frombuffer(stored, little).astype(value.dtype.numpy).reshape(port.shape))
+        start += value.bytes
+    return tuple(arrays)
