@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgeq.board import Board
 from edgeq.compile.plan import Plan, PlannedStep
+from edgeq.compile.traffic import bytes_moved
 from edgeq.errors import UnsupportedError
 from edgeq.format.read import is_model, read_model
 from edgeq.format.write import write_model
@@ -141,18 +142,6 @@ def cost_of_plan(
         layers=layers,
         plan=plan,
     )
-
-
-def bytes_moved(plan: Plan, planned: PlannedStep) -> int:
-    """Return the bytes of a step's inputs, constants and outputs, each counted once."""
-    values = {*planned.inputs, *planned.outputs}
-    return sum(plan.values[value].bytes for value in values) + constant_bytes(planned)
-
-
-def constant_bytes(planned: PlannedStep) -> int:
-    """Return the bytes of the constants that a step carries itself."""
-    fields = step_fields(type(planned.step))
-    return sum(getattr(planned.step, name).nbytes for name, _, constant in fields if constant is not None)
 
 
 def _constant_elements(planned: PlannedStep, names: Iterable[str]) -> int:

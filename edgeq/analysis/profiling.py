@@ -7,8 +7,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from edgeq.analysis.cost import bytes_moved
 from edgeq.compile.plan import Plan
+from edgeq.compile.traffic import bytes_moved
 from edgeq.errors import UsageError
 from edgeq.ir.result import Profile, Spread, StepMeasure
 

@@ -10,10 +10,11 @@ from typing import Any
 
 from edgeq.analysis.accuracy import Accuracy
 from edgeq.analysis.compare import Verification
-from edgeq.analysis.cost import Cost, constant_bytes
+from edgeq.analysis.cost import Cost
 from edgeq.analysis.diff import Diff
 from edgeq.board import Board
 from edgeq.compile.plan import Plan, PlanPort, lifetimes
+from edgeq.compile.traffic import constant_bytes
 from edgeq.ir.result import Profile, Spread
 
 

@@ -13,10 +13,11 @@ from rich.text import Text
 
 from edgeq.analysis.accuracy import Accuracy
 from edgeq.analysis.compare import Verification
-from edgeq.analysis.cost import Cost, constant_bytes
+from edgeq.analysis.cost import Cost
 from edgeq.analysis.diff import Diff
 from edgeq.board import Board
 from edgeq.compile.plan import Plan, PlanPort
+from edgeq.compile.traffic import constant_bytes
 from edgeq.ir.result import Profile
 
 _PLAIN_WIDTH = 160  # columns where the output is no terminal, so that a pipe gets whole names
