@@ -128,7 +128,8 @@ class SshMachine:
     def _connect(self) -> subprocess.Popen[bytes]:
         """Open the connection that every later call shares, and wait until it stands."""
         messages = Path(self._local.name) / "messages"
-        command = [*self._ssh, "-M", "-N", "-o", f"ConnectTimeout={CONNECT_SECONDS}", *self._destination.arguments]
+        alive = ["-o", f"ConnectTimeout={CONNECT_SECONDS}", "-o", "ServerAliveInterval=15"]
+        command = [*self._ssh, "-M", "-N", *alive, *self._destination.arguments]
         with messages.open("wb") as file:
             connection = subprocess.Popen(
                 command, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True

@@ -3,15 +3,18 @@
 
 from __future__ import annotations
 
+import platform
 from pathlib import Path
 
 import pytest
+from device.plans import program
 from needs import needs_program
 
 from edgeq.board import Board, load_board
 from edgeq.device.build import library_objects
 from edgeq.device.integer_check import find_float
 from edgeq.device.toolchain import compile_sources, find_compiler
+from edgeq.emit.folder import write_c_folder
 from edgeq.errors import ToolchainError, UsageError
 
 BOARDS = ("raspberry-pi-4", "raspberry-pi-2", "raspberry-pi-zero")
@@ -31,6 +34,34 @@ def test_the_library_computes_on_integers_only(name: str) -> None:
     board = load_board(name)
     _needs_disassembler(board)
     assert find_float(library_objects(find_compiler(board, toolchain="zig")), board.isa) == []
+
+
+@pytest.mark.parametrize("name", BOARDS)
+def test_emitted_c_computes_on_integers_only(name: str, tmp_path: Path) -> None:
+    board = load_board(name)
+    _needs_disassembler(board)
+    write_c_folder(program().plan, tmp_path / "c", prefix="small")
+    sources = [*sorted((tmp_path / "c").glob("*.c")), *sorted((tmp_path / "c/src").glob("*.c"))]
+    compiler = find_compiler(board, toolchain="zig")
+    objects = compile_sources(compiler, sources, includes=[tmp_path / "c", tmp_path / "c/include"])
+    assert find_float(objects, board.isa) == []
+
+
+def test_the_library_computes_on_integers_only_on_this_machine() -> None:
+    if platform.machine() != "x86_64":
+        pytest.skip(f"this machine is {platform.machine()}; its ISA is checked in the cross builds")
+    needs_program("objdump")
+    assert find_float(library_objects(find_compiler(load_board("host"))), "x86-64") == []
+
+
+def test_a_planted_float_file_is_found_on_this_machine(tmp_path: Path) -> None:
+    if platform.machine() != "x86_64":
+        pytest.skip(f"this machine is {platform.machine()}; its ISA is checked in the cross builds")
+    needs_program("objdump")
+    planted = tmp_path / "planted.c"
+    planted.write_text(PLANTED)
+    found = find_float(compile_sources(find_compiler(load_board("host")), [planted], includes=()), "x86-64")
+    assert {finding.function for finding in found} == {"scaled", "halved"}
 
 
 @pytest.mark.parametrize("name", BOARDS)
