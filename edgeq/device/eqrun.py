@@ -22,7 +22,7 @@ from edgeq.ir.result import Profile, RunResult, Spread, StepMeasure
 WARM_UP = 3  # runs before those that are timed
 CALIBRATE = 0xFFFFFFFF  # what eqrun marks twice in a row, to show what a marker itself costs
 MAX_BATCH_BYTES = 64 << 20  # of inputs or outputs handed over at once
-SLOWEST_MACS_PER_SECOND = 2_000_000  # of anything that is still alive; emulators reach five times that
+SLOWEST_MACS_PER_SECOND = 2_000_000  # of anything still alive; an emulated ARMv6 core reaches forty times that
 _MARKER = re.compile(r"EQRUN DONE crc=([0-9a-f]{8})")
 
 
