@@ -27,7 +27,8 @@ class Mode(enum.IntEnum):
 def round_away(value: np.ndarray | float) -> np.ndarray:
     """Round to the nearest integer, ties away from zero; keeps the float dtype."""
     value = np.asarray(value)
-    return np.asarray(np.sign(value) * np.floor(np.abs(value) + value.dtype.type(0.5)))
+    whole = np.trunc(value)  # adding 0.5 and truncating would round 0.49999997 up in float32
+    return np.asarray(whole + np.sign(value) * (np.abs(value - whole) >= 0.5))
 
 
 def wrap32(value: np.ndarray) -> np.ndarray:
@@ -171,12 +172,22 @@ def _exp_quarter(a: np.ndarray) -> np.ndarray:
 
 def recip1p(a: np.ndarray) -> np.ndarray:
     """1 / (1 + a) in Q0.31 for a in [0, 1) Q0.31, by three Newton steps."""
+    return rescale(_two_over_1p(a), 1, 0)
+
+
+def ratio1p(a: np.ndarray) -> np.ndarray:
+    """(1 - a) / (1 + a) in Q0.31 for a in [0, 1) Q0.31; host only, for tables."""
+    return rescale(_two_over_1p(a) - 2**29, 2, 0)
+
+
+def _two_over_1p(a: np.ndarray) -> np.ndarray:
+    """2 / (1 + a) in Q2.29 for a in [0, 1) Q0.31."""
     total = np.asarray(a, np.int64) + INT32_MAX
     half = (total + 1) >> 1  # a >= 0, so the sum is positive and truncation is a shift
     x = 1515870810 + srdhm(half, -1010580540)
     for _ in range(3):
         x = x + rescale(srdhm(x, 2**29 - srdhm(half, x)), 4, 2)
-    return rescale(x, 1, 0)
+    return np.asarray(x)
 
 
 def invsqrt(value: int) -> tuple[int, int]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""LOGISTIC: 1 / (1 + exp(-x)); int8 by table."""
+"""LOGISTIC: 1 / (1 + exp(-x)); int8 by table, int16 by LiteRT's interpolated sigmoid."""
 
 from __future__ import annotations
 
@@ -10,33 +10,46 @@ from typing import ClassVar
 import numpy as np
 
 from edgeq.ir.dtypes import DType
+from edgeq.ir.fixed_point import INT32_MAX, exp_neg, rdp, recip1p
 from edgeq.ir.graph import Tensor
 from edgeq.ir.qparams import QuantParams
-from edgeq.ops.base import Case, Fold, Op, RangeRule, Rounding, Shape
+from edgeq.ops.base import Case, Fold, RangeRule, Rounding
 from edgeq.ops.folding import required
-from edgeq.ops.unary import fold_real_function, sample_unary
+from edgeq.ops.sigmoid_s16 import fold_sigmoid_s16
+from edgeq.ops.unary import RealUnary, fold_fixed_point, sample_unary, transcendental
 
 
 @dataclass(frozen=True)
-class Logistic(Op):
+class Logistic(RealUnary):
     """The sigmoid function."""
 
     name: ClassVar[str] = "logistic"
     range_rule: ClassVar[RangeRule] = RangeRule.FIXED
 
-    def infer_shape(self, inputs: Sequence[Tensor | None]) -> list[Shape]:
-        return [required(inputs, 0, "input").shape]
-
     def reference(self, inputs: Sequence[np.ndarray | None]) -> list[np.ndarray]:
         x = np.asarray(inputs[0])
-        return [x.dtype.type(1) / (x.dtype.type(1) + np.exp(-x))]
+        with np.errstate(over="ignore"):
+            return [x.dtype.type(1) / (x.dtype.type(1) + transcendental(np.exp, -x))]
 
     def fold(self, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor], *, rounding: Rounding) -> Fold:
-        return fold_real_function(required(inputs, 0, "input"), outputs[0], lambda x: self.reference([x])[0])
+        source, target = required(inputs, 0, "input"), outputs[0]
+        if source.dtype is DType.S16:
+            return fold_sigmoid_s16(source, target, tanh=False)
+        if rounding is Rounding.TFLM:
+            return fold_fixed_point(source, target, _logistic_codes, fixed=self.fixed_quant(DType.S8))
+        return super().fold(inputs, outputs, rounding=rounding)
 
     def fixed_quant(self, dtype: DType) -> QuantParams:
         return QuantParams.of(1 / 256, -128) if dtype is DType.S8 else QuantParams.of(1 / 32768)
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Case:
-        return sample_unary(cls(), rng, output=QuantParams.of(1 / 256, -128))
+        dtype = DType.S8 if rng.random() < 0.7 else DType.S16
+        return sample_unary(cls(), rng, output=cls().fixed_quant(dtype), dtype=dtype)
+
+
+def _logistic_codes(x: np.ndarray) -> np.ndarray:
+    """1 / (1 + exp(-x)) in 1/256 less 128, of x in Q4.27."""
+    upper = recip1p(exp_neg(-np.abs(x), 4))
+    result = np.where(x > 0, upper, INT32_MAX - upper)
+    return rdp(np.where(x == 0, 2**30, result), 23) - 128

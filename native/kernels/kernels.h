@@ -4,6 +4,7 @@
 #ifndef EDGEQ_KERNELS_H
 #define EDGEQ_KERNELS_H
 
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -65,6 +66,78 @@ typedef void eq_gemm_s16_fn(int16_t *out, size_t out_stride, const int16_t *x, s
  * The weights are >= 0 and add up to 2^20. Taps may be the same memory; out overlaps none. */
 typedef void eq_blend_s8_fn(int8_t *out, const int8_t *const in[4], const int32_t weights[4], int32_t n);
 
+/* out[i] = table[256 + (in[i] >> 7)], interpolated linearly by the low 7 bits and rounded, for i < n. out may be in. */
+typedef void eq_lut_s16_fn(int16_t *out, const int16_t *in, const int16_t table[513], int32_t n);
+
+/* out[i] = sigmoid or tanh of in[i] in Q0.15 for i < n; table[i] = sigmoid(i / 24) - 1/2 in Q0.16. out may be in. */
+struct eq_sigmoid_s16_params;
+typedef void eq_sigmoid_s16_fn(int16_t *out, const int16_t *in, const int16_t table[256], int32_t n,
+                               const struct eq_sigmoid_s16_params *p);
+
+/* Elementwise: out[i] = f(a[i * a_step], b[i * b_step]) for i < n, with the step's formula f and its parameters p. The
+ * steps are 0 or 1. out may be an operand whose step is 1, and overlaps neither otherwise. */
+struct eq_add_params;
+struct eq_mul_params;
+struct eq_squared_difference_params;
+struct eq_prelu_params;
+typedef void eq_add_s8_fn(int8_t *out, const int8_t *a, int32_t a_step, const int8_t *b, int32_t b_step, int32_t n,
+                          const struct eq_add_params *p);
+typedef void eq_add_s16_fn(int16_t *out, const int16_t *a, int32_t a_step, const int16_t *b, int32_t b_step, int32_t n,
+                           const struct eq_add_params *p);
+typedef void eq_mul_s8_fn(int8_t *out, const int8_t *a, int32_t a_step, const int8_t *b, int32_t b_step, int32_t n,
+                          const struct eq_mul_params *p);
+typedef void eq_mul_s16_fn(int16_t *out, const int16_t *a, int32_t a_step, const int16_t *b, int32_t b_step, int32_t n,
+                           const struct eq_mul_params *p);
+typedef void eq_squared_difference_s8_fn(int8_t *out, const int8_t *a, int32_t a_step, const int8_t *b, int32_t b_step,
+                                         int32_t n, const struct eq_squared_difference_params *p);
+typedef void eq_prelu_s8_fn(int8_t *out, const int8_t *a, int32_t a_step, const int8_t *b, int32_t b_step, int32_t n,
+                            const struct eq_prelu_params *p);
+typedef void eq_minmax_s8_fn(int8_t *out, const int8_t *a, int32_t a_step, const int8_t *b, int32_t b_step, int32_t n,
+                             bool maximum);
+
+/* The part of an image under one pooling window; pixels are `channels` elements, lines x_row elements apart. */
+typedef struct eq_pool_window {
+  int32_t rows;
+  int32_t columns; /* 1 <= rows * columns <= 65535 */
+  int32_t channels;
+  size_t x_row;
+  int32_t act_min;
+  int32_t act_max;
+} eq_pool_window;
+
+/* out[c] = clamp(mean or maximum of x[tap][c] over the window) for c < channels; means round half away from zero.
+ * x points at the window's first tap. out overlaps nothing. */
+typedef void eq_average_pool_s8_fn(int8_t *out, const int8_t *x, const eq_pool_window *window);
+typedef void eq_average_pool_s16_fn(int16_t *out, const int16_t *x, const eq_pool_window *window);
+typedef void eq_max_pool_s8_fn(int8_t *out, const int8_t *x, const eq_pool_window *window);
+typedef void eq_max_pool_s16_fn(int16_t *out, const int16_t *x, const eq_pool_window *window);
+
+/* out = 256 * e / sum(e) - 128 along each of `rows` rows of `depth` codes, e = exps[max - in]; 1 <= depth <= 4095.
+ * exps >= 0 in Q0.31, exps[0] = INT32_MAX. Quotients are gemmlowp's, see eq_recip1p. out may be in. */
+typedef void eq_softmax_s8_fn(int8_t *out, const int8_t *in, const int32_t exps[256], int32_t rows, int32_t depth);
+
+/* out = requant(in - zero, eq_invsqrt(sum of (in - zero)^2) * 2^7) along each of `rows` rows of `depth` codes;
+ * 1 <= depth <= 33025, mode is EQ_MODE_DOUBLE, SINGLE or EXACT. out may be in. */
+typedef void eq_l2_normalize_s8_fn(int8_t *out, const int8_t *in, int32_t rows, int32_t depth, int32_t zero,
+                                   int32_t mode);
+
+/* Kinds of reduction; permanent codes of the model file. */
+enum { EQ_REDUCE_SUM = 0, EQ_REDUCE_MAX = 1, EQ_REDUCE_MIN = 2 };
+
+/* m results of n elements each; distances are in elements. */
+typedef struct eq_reduce_block {
+  int32_t m;
+  int32_t n;
+  size_t x_kept;
+  size_t x_reduced;
+  int32_t kind;
+} eq_reduce_block;
+
+/* found[i] = found[i] + sum, or the largest or smallest, of x[i * x_kept + j * x_reduced] over j < n, for i < m. The caller
+ * sees to it that sums stay within int32. found overlaps nothing. */
+typedef void eq_reduce_s8_fn(int32_t *found, const int8_t *x, const eq_reduce_block *block);
+typedef void eq_reduce_s16_fn(int32_t *found, const int16_t *x, const eq_reduce_block *block);
+
 /* One member per kernel; kernels/<isa>/kernels.inc lists the members that an ISA speeds up. */
 typedef struct eq_kernels {
   const char *isa;
@@ -73,6 +146,23 @@ typedef struct eq_kernels {
   eq_depthwise_s8_fn *depthwise_s8;
   eq_gemm_s16_fn *gemm_s16;
   eq_blend_s8_fn *blend_s8;
+  eq_lut_s16_fn *lut_s16;
+  eq_sigmoid_s16_fn *sigmoid_s16;
+  eq_add_s8_fn *add_s8;
+  eq_add_s16_fn *add_s16;
+  eq_mul_s8_fn *mul_s8;
+  eq_mul_s16_fn *mul_s16;
+  eq_minmax_s8_fn *minmax_s8;
+  eq_squared_difference_s8_fn *squared_difference_s8;
+  eq_prelu_s8_fn *prelu_s8;
+  eq_average_pool_s8_fn *average_pool_s8;
+  eq_average_pool_s16_fn *average_pool_s16;
+  eq_max_pool_s8_fn *max_pool_s8;
+  eq_max_pool_s16_fn *max_pool_s16;
+  eq_softmax_s8_fn *softmax_s8;
+  eq_l2_normalize_s8_fn *l2_normalize_s8;
+  eq_reduce_s8_fn *reduce_s8;
+  eq_reduce_s16_fn *reduce_s16;
 } eq_kernels;
 
 /* Choose the fastest table for this CPU once; EDGEQ_ISA is honoured by the port that has an environment. */

@@ -123,6 +123,163 @@ typedef struct eq_conv2d_s16_params {
 eq_status eq_check_conv2d_s16(const eq_step_check *s, const eq_conv2d_s16_params *p);
 void eq_op_conv2d_s16(const eq_step_io *io, const eq_conv2d_s16_params *p);
 
+/* out = clamp(zero + requant(requant((a - zero_a) << left_shift) + sign * requant((b - zero_b) << left_shift))). */
+typedef struct eq_add_params {
+  int32_t element_bytes;
+  int32_t sign;
+  int32_t left_shift;
+  int32_t zero_a;
+  int32_t multiplier_a;
+  int32_t shift_a;
+  int32_t zero_b;
+  int32_t multiplier_b;
+  int32_t shift_b;
+  int32_t zero;
+  int32_t multiplier;
+  int32_t shift;
+  int32_t act_min;
+  int32_t act_max;
+  int32_t mode;
+  int32_t sizes[6];
+  int32_t strides_a[6];
+  int32_t strides_b[6];
+} eq_add_params;
+eq_status eq_check_add(const eq_step_check *s, const eq_add_params *p);
+void eq_op_add(const eq_step_io *io, const eq_add_params *p);
+
+/* out = clamp(zero + requant((a - zero_a) * (b - zero_b))). */
+typedef struct eq_mul_params {
+  int32_t element_bytes;
+  int32_t zero_a;
+  int32_t zero_b;
+  int32_t zero;
+  int32_t multiplier;
+  int32_t shift;
+  int32_t act_min;
+  int32_t act_max;
+  int32_t mode;
+  int32_t sizes[6];
+  int32_t strides_a[6];
+  int32_t strides_b[6];
+} eq_mul_params;
+eq_status eq_check_mul(const eq_step_check *s, const eq_mul_params *p);
+void eq_op_mul(const eq_step_io *io, const eq_mul_params *p);
+
+/* out = the larger or the smaller of two int8 codes. */
+typedef struct eq_minmax_params {
+  int32_t maximum;
+  int32_t sizes[6];
+  int32_t strides_a[6];
+  int32_t strides_b[6];
+} eq_minmax_params;
+eq_status eq_check_minmax(const eq_step_check *s, const eq_minmax_params *p);
+void eq_op_minmax(const eq_step_io *io, const eq_minmax_params *p);
+
+/* out = clamp(zero + requant((requant((a - zero_a) << 7) - requant((b - zero_b) << 7))^2)), int8. */
+typedef struct eq_squared_difference_params {
+  int32_t zero_a;
+  int32_t multiplier_a;
+  int32_t shift_a;
+  int32_t zero_b;
+  int32_t multiplier_b;
+  int32_t shift_b;
+  int32_t zero;
+  int32_t multiplier;
+  int32_t shift;
+  int32_t mode;
+  int32_t sizes[6];
+  int32_t strides_a[6];
+  int32_t strides_b[6];
+} eq_squared_difference_params;
+eq_status eq_check_squared_difference(const eq_step_check *s, const eq_squared_difference_params *p);
+void eq_op_squared_difference(const eq_step_io *io, const eq_squared_difference_params *p);
+
+/* out = clamp(zero + (a >= zero_a ? requant(a - zero_a) : requant((a - zero_a) * (b - zero_b)))), int8. */
+typedef struct eq_prelu_params {
+  int32_t zero_a;
+  int32_t zero_b;
+  int32_t zero;
+  int32_t multiplier;
+  int32_t shift;
+  int32_t slope_multiplier;
+  int32_t slope_shift;
+  int32_t mode;
+  int32_t sizes[6];
+  int32_t strides_a[6];
+  int32_t strides_b[6];
+} eq_prelu_params;
+eq_status eq_check_prelu(const eq_step_check *s, const eq_prelu_params *p);
+void eq_op_prelu(const eq_step_io *io, const eq_prelu_params *p);
+
+/* out = clamp(mean, rounded half away from zero, or maximum of the codes in each window's part of the image). */
+typedef struct eq_pool_params {
+  int32_t average;
+  int32_t element_bytes;
+  int32_t batch;
+  int32_t channels;
+  int32_t act_min;
+  int32_t act_max;
+  int32_t size[2];
+  int32_t output[2];
+  int32_t kernel[2];
+  int32_t stride[2];
+  int32_t before[2];
+} eq_pool_params;
+eq_status eq_check_pool(const eq_step_check *s, const eq_pool_params *p);
+void eq_op_pool(const eq_step_io *io, const eq_pool_params *p);
+
+/* out = 256 * exps[max - in] / (sum of exps[max - in] over a row) - 128, int8, in LiteRT's fixed point. */
+typedef struct eq_softmax_params {
+  int32_t rows;
+  int32_t depth;
+  eq_span exps; /* int32[] */
+} eq_softmax_params;
+eq_status eq_check_softmax(const eq_step_check *s, const eq_softmax_params *p);
+void eq_op_softmax(const eq_step_io *io, const eq_softmax_params *p);
+
+/* out = clamp(128 * (in - zero) / sqrt(sum of (in - zero)^2 over a row)), int8. */
+typedef struct eq_l2_normalization_params {
+  int32_t rows;
+  int32_t depth;
+  int32_t zero;
+  int32_t mode;
+} eq_l2_normalization_params;
+eq_status eq_check_l2_normalization(const eq_step_check *s, const eq_l2_normalization_params *p);
+void eq_op_l2_normalization(const eq_step_io *io, const eq_l2_normalization_params *p);
+
+/* out = clamp(zero + requant(sum of (in - input_zero))), or the largest or smallest code, over the odd sizes. */
+typedef struct eq_reduce_params {
+  int32_t kind;
+  int32_t element_bytes;
+  int32_t sizes[8];
+  int32_t input_zero;
+  int32_t zero;
+  int32_t multiplier;
+  int32_t shift;
+  int32_t mode;
+} eq_reduce_params;
+eq_status eq_check_reduce(const eq_step_check *s, const eq_reduce_params *p);
+void eq_op_reduce(const eq_step_io *io, const eq_reduce_params *p);
+
+/* out[i] = table at 256 + in[i] / 128, interpolated linearly and rounded. */
+typedef struct eq_lut_s16_params {
+  int32_t count;
+  eq_span table; /* int16[] */
+} eq_lut_s16_params;
+eq_status eq_check_lut_s16(const eq_step_check *s, const eq_lut_s16_params *p);
+void eq_op_lut_s16(const eq_step_io *io, const eq_lut_s16_params *p);
+
+/* out[i] = sigmoid(in[i]), or tanh(in[i]) = 2 sigmoid(2 in[i]) - 1, in Q0.15 by an interpolated table. */
+typedef struct eq_sigmoid_s16_params {
+  int32_t count;
+  int32_t tanh;
+  int32_t multiplier;
+  int32_t shift;
+  eq_span table; /* int16[] */
+} eq_sigmoid_s16_params;
+eq_status eq_check_sigmoid_s16(const eq_step_check *s, const eq_sigmoid_s16_params *p);
+void eq_op_sigmoid_s16(const eq_step_io *io, const eq_sigmoid_s16_params *p);
+
 /* out[i0]..[i5] = the block of in that begins at byte start + i0 * strides[0] + .. + i5 * strides[5]. */
 typedef struct eq_copy_params {
   int32_t block_bytes;
@@ -228,6 +385,17 @@ void eq_op_requant(const eq_step_io *io, const eq_requant_params *p);
   X(4, transpose_conv, 0) \
   X(5, batch_matmul, 0) \
   X(6, conv2d_s16, 0) \
+  X(10, add, 3) \
+  X(11, mul, 3) \
+  X(12, minmax, 3) \
+  X(13, squared_difference, 3) \
+  X(14, prelu, 3) \
+  X(15, pool, 0) \
+  X(16, softmax, 1) \
+  X(17, l2_normalization, 1) \
+  X(18, reduce, 0) \
+  X(24, lut_s16, 1) \
+  X(25, sigmoid_s16, 1) \
   X(30, copy, 0) \
   X(31, concat, 0) \
   X(32, split, 0) \

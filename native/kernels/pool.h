@@ -1,0 +1,43 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * The loops of the pooling kernels, the same for int8 and int16: a block of channels at a time over all taps. */
+#ifndef EDGEQ_POOL_H
+#define EDGEQ_POOL_H
+
+#include "edgeq/fixed_point.h"
+#include "kernels/kernels.h"
+
+enum { EQ_POOL_BLOCK = 32 }; /* channels whose sums or maxima wait on the stack */
+
+/* Define kernel `name`: `found` starts at `start`, takes in every tap x[i] by `take`, and ends as `finish`. */
+#define EQ_POOL_KERNEL(name, type, start, take, finish)                                            \
+  void name(type *out, const type *x, const eq_pool_window *w) {                                   \
+    for (int32_t first = 0; first < w->channels; first += EQ_POOL_BLOCK) {                         \
+      const int32_t n = eq_min32(w->channels - first, EQ_POOL_BLOCK);                              \
+      int32_t found[EQ_POOL_BLOCK];                                                                \
+      for (int32_t i = 0; i < n; i++) found[i] = (start);                                          \
+      for (int32_t row = 0; row < w->rows; row++) {                                                \
+        const type *tap = x + (size_t)row * w->x_row + first;                                      \
+        for (int32_t column = 0; column < w->columns; column++, tap += w->channels) {              \
+          for (int32_t i = 0; i < n; i++) found[i] = take(found[i], tap[i]);                       \
+        }                                                                                          \
+      }                                                                                            \
+      for (int32_t i = 0; i < n; i++) {                                                            \
+        out[first + i] = (type)eq_clamp32(finish(found[i], w), w->act_min, w->act_max);            \
+      }                                                                                            \
+    }                                                                                              \
+  }
+
+static inline int32_t eq_pool_sum(int32_t sum, int32_t x) { return sum + x; }
+
+/* Rounded half away from zero; |sum| + taps / 2 < 2^31. */
+static inline int32_t eq_pool_mean(int32_t sum, const eq_pool_window *w) {
+  const int32_t taps = w->rows * w->columns;
+  return sum > 0 ? (sum + taps / 2) / taps : (sum - taps / 2) / taps;
+}
+
+static inline int32_t eq_pool_max(int32_t found, const eq_pool_window *w) {
+  (void)w;
+  return found;
+}
+
+#endif
