@@ -16,7 +16,7 @@ from edgeq.ir.graph import Tensor
 from edgeq.ir.qparams import QuantParams
 from edgeq.ops.base import Activation, Case, Fold, Op, Rounding, Shape, Step, constant, ints
 from edgeq.ops.folding import activation_bounds, broadcast_shape, f32, multiplier, quant_of, require_dtype, required
-from edgeq.ops.linear import MAX_DEPTH, PATCHES
+from edgeq.ops.linear import MAX_DEPTH, PATCHES, exact_multiplier
 
 BATCH_AXES = 3
 Triple = tuple[int, int, int]
@@ -102,6 +102,8 @@ def fold_product(
         raise InvalidValueError(f"the accumulator can reach {peak}, more than int32 holds ({INT32_MAX})")
     quant = quant_of(y, "output")
     act_min, act_max = activation_bounds(activation, quant, y.dtype)
+    if mode is Mode.EXACT:
+        m = exact_multiplier(real, (m, shift), peak=peak, zero=quant.zero_point, bounds=(act_min, act_max))
     return Fold(
         BatchMatmulStep(
             batch=_padded(shape),

@@ -21,13 +21,13 @@ from edgeq.ops.linear import (
     PATCHES,
     Layer,
     Pair,
+    convolution_multipliers,
     fold_channels,
     fold_wide_channels,
     prove_exact,
     random_activation,
     random_layer,
     read_layer,
-    real_multipliers,
     shape_of_rank,
 )
 
@@ -190,7 +190,7 @@ class Conv2d(Op):
             x,
             outputs[0],
             layer,
-            reals=real_multipliers(x, layer.scales, outputs[0]),
+            reals=convolution_multipliers(x, layer, outputs[0]),
             shape=x.shape,
             window=self._window(x.shape, layer.weights.shape),
             activation=self.activation,

@@ -17,7 +17,7 @@ from edgeq.ops.base import Activation, Case, Fold, Op, Rounding, Shape, Step, co
 from edgeq.ops.conv2d import Conv2dStep, convolution_mode, fold_convolution
 from edgeq.ops.convolution import Padding, Window, convolve, pair_of, random_window, slide
 from edgeq.ops.folding import required
-from edgeq.ops.linear import Pair, random_activation, random_layer, read_layer, real_multipliers, shape_of_rank
+from edgeq.ops.linear import Pair, convolution_multipliers, random_activation, random_layer, read_layer, shape_of_rank
 
 
 @dataclass(frozen=True)
@@ -107,7 +107,7 @@ class DepthwiseConv2d(Op):
             x,
             outputs[0],
             layer.arranged(np.ascontiguousarray(layer.weights.transpose(3, 1, 2, 0))),
-            reals=real_multipliers(x, layer.scales, outputs[0]),
+            reals=convolution_multipliers(x, layer, outputs[0]),
             shape=x.shape,
             window=window,
             activation=self.activation,

@@ -15,7 +15,7 @@ from edgeq.ir.fixed_point import Mode, requant, round_away
 from edgeq.ir.graph import Tensor
 from edgeq.ir.qparams import QuantParams
 from edgeq.ops.base import Activation, Case, Op, Shape
-from edgeq.ops.folding import constant_of, multiplier, prove_accumulator, quant_of, require_dtype, required
+from edgeq.ops.folding import constant_of, f32, multiplier, prove_accumulator, quant_of, require_dtype, required
 
 Pair = tuple[int, int]
 
@@ -90,6 +90,17 @@ def real_multipliers(source: Tensor, scales: np.ndarray, target: Tensor) -> np.n
     return quant_of(source, "input").scale * scales / quant_of(target, "output").scale
 
 
+def convolution_multipliers(source: Tensor, layer: Layer, target: Tensor) -> np.ndarray:
+    """Return the multipliers (O,) of a convolution.
+
+    Weights with a zero point come from a legacy uint8 model, for which LiteRT rounds s_x * s_w to float32.
+    """
+    if layer.weights_zero == 0:
+        return real_multipliers(source, layer.scales, target)
+    product = f32(quant_of(source, "input").scale * float(layer.scales[0]))
+    return np.full(len(layer.scales), product / quant_of(target, "output").scale)
+
+
 def fold_channels(layer: Layer, reals: np.ndarray, *, input_zero: int, mode: Mode) -> Channels:
     """Fold a layer for int8 activations; reals are its multipliers (O,).
 
@@ -130,28 +141,38 @@ def _split(reals: np.ndarray, mode: Mode) -> tuple[np.ndarray, np.ndarray]:
     return np.array([m for m, _ in pairs], np.int32), np.array([shift for _, shift in pairs], np.int8)
 
 
-def prove_exact(channels: Channels, reals: np.ndarray, *, zero: int, bounds: Pair) -> Channels:
-    """Make mode EXACT equal round_away(acc * real) in float64 for every accumulator of every channel.
+def exact_multiplier(real: float, split: tuple[int, int], *, peak: int, zero: int, bounds: Pair) -> int:
+    """Return the multiplier that makes mode EXACT equal round_away(acc * real) in float64 wherever |acc| <= peak.
 
-    A requantization is monotone, so comparing both around each of their output steps compares them everywhere. A
-    channel whose 31-bit multiplier is too coarse gets the nearest one that works; InvalidValueError when none does.
+    split is the nearest (m, shift). A requantization is monotone, so comparing both around each of their output steps
+    compares them everywhere. Where 31 bits are too coarse, a neighbour of m may serve; InvalidValueError if not.
     """
-    multipliers = channels.multipliers.copy()
+    nearest, shift = split
+    if nearest == 0:
+        return 0
     steps = np.arange(bounds[0] - zero, bounds[1] - zero + 2, dtype=np.float64) - 0.5
-    for index in np.flatnonzero(multipliers):
-        real = float(reals[index])
-        near = np.floor(np.clip(steps / real, -(2.0**31), 2.0**31 - 1)).astype(np.int64)
-        sums = np.unique(np.clip(near[:, None] + np.arange(-2, 4), -(2**31), 2**31 - 1))
-        expected = np.clip(round_away(sums * real) + zero, *bounds)
-        for delta in (0, 1, -1, 2, -2, 3, -3, 4, -4):
-            candidate = int(channels.multipliers[index]) + delta
-            found = requant(sums, candidate, int(channels.shifts[index]), Mode.EXACT)
-            if candidate < 2**31 and np.array_equal(np.clip(found + zero, *bounds), expected):
-                multipliers[index] = candidate
-                break
-        else:
-            raise InvalidValueError(f"multiplier {real:.9g} of output channel {index} has no exact integer form")
-    return dataclasses.replace(channels, multipliers=multipliers)
+    near = np.floor(np.clip(steps / real, -peak, peak)).astype(np.int64)
+    sums = np.unique(np.clip(near[:, None] + np.arange(-2, 4), -peak, peak))
+    expected = np.clip(round_away(sums * real) + zero, *bounds)
+    for delta in (0, 1, -1, 2, -2, 3, -3, 4, -4):
+        found = requant(sums, nearest + delta, shift, Mode.EXACT)
+        if nearest + delta < 2**31 and np.array_equal(np.clip(found + zero, *bounds), expected):
+            return nearest + delta
+    raise InvalidValueError(
+        f"multiplier {real:.9g} has no 31-bit form that rounds as float64 does",
+        hint="use the native rounding",
+    )
+
+
+def prove_exact(channels: Channels, reals: np.ndarray, *, zero: int, bounds: Pair) -> Channels:
+    """Apply exact_multiplier to every channel, over the accumulators that its weights and bias allow."""
+    weights = channels.weights.reshape(len(reals), -1).astype(np.int64) - channels.weights_zero
+    peaks = np.abs(channels.bias.astype(np.int64)) + 128 * np.abs(weights).sum(axis=1)
+    multipliers = [
+        exact_multiplier(float(real), (int(m), int(shift)), peak=int(peak), zero=zero, bounds=bounds)
+        for real, m, shift, peak in zip(reals, channels.multipliers, channels.shifts, peaks, strict=True)
+    ]
+    return dataclasses.replace(channels, multipliers=np.array(multipliers, np.int32))
 
 
 def shape_of_rank(tensor: Tensor, rank: int, what: str) -> Shape:

@@ -19,11 +19,11 @@ from edgeq.ops.folding import activation_bounds, quant_of, require_dtype, requir
 from edgeq.ops.linear import (
     PATCHES,
     Pair,
+    convolution_multipliers,
     fold_channels,
     random_activation,
     random_layer,
     read_layer,
-    real_multipliers,
     shape_of_rank,
 )
 
@@ -164,7 +164,7 @@ class TransposeConv(Op):
         require_dtype(y, DType.S8)
         layer = read_layer(inputs, channels=shape[3], axis=0)
         kernel = pair_of(layer.weights.shape[1:3])
-        reals = real_multipliers(x, layer.scales, y)
+        reals = convolution_multipliers(x, layer, y)
         act_min, act_max = activation_bounds(self.activation, quant_of(y), y.dtype)
         zero = quant_of(x).zero_point
         parts = [

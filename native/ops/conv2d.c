@@ -18,7 +18,7 @@ static uint64_t depth(const eq_conv2d_params *p) {
 eq_status eq_check_conv2d(const eq_step_check *s, const eq_conv2d_params *p) {
   const uint64_t in_bytes = eq_volume(p->input, 4), out_bytes = eq_volume(p->output, 4);
   if (!eq_has_operands(s, 1, 1) || !eq_input_is(s, 0, in_bytes) || !eq_output_is(s, 0, out_bytes)) return EQ_ERR_STEP;
-  if (p->input[N] != p->output[N] || p->groups < 1) return EQ_ERR_STEP;
+  if (out_bytes > INT32_MAX || p->input[N] != p->output[N] || p->groups < 1) return EQ_ERR_STEP;
   if (p->input[C] % p->groups != 0 || p->output[C] % p->groups != 0) return EQ_ERR_STEP;
   for (int32_t axis = 0; axis < 2; axis++) {
     if (!eq_axis_legal(p->output[H + axis], p->kernel[axis], p->stride[axis], p->dilation[axis], p->padding[axis]) ||

@@ -53,7 +53,7 @@ static void run_rows(int8_t *out0, int8_t *out1, const int8_t *x0, const int8_t 
       const int32_t last = c + 1 < count ? c + 1 : c;
       const int8_t *w0 = w + (size_t)(first + c) * (size_t)k, *w1 = w + (size_t)(first + last) * (size_t)k;
       /* the padding's zeros cancel the next channels' weights; at the end of w there are none */
-      if (is_short && (n - first - last) * k >= padded) {
+      if (is_short && (size_t)(n - first - last) * (size_t)k >= (size_t)padded) {
         dot_2x2(sums + c, short_rows[0], short_rows[1], w0, w1, padded, (int16_t)linear->weights_zero);
       } else {
         dot_2x2(sums + c, x0, x1, w0, w1, k, (int16_t)linear->weights_zero);
