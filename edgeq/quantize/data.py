@@ -146,7 +146,10 @@ def _open_npz(path: Path, specs: Sequence[InputSpec]) -> DataSet:
             with _member(archive, name, path) as (_, header):
                 headers.append(header)
     for spec, header in zip(specs, headers, strict=False):
-        align_batch([spec], [np.empty((0, *header.shape[1:]), header.dtype)])
+        try:
+            align_batch([spec], [np.empty((0, *header.shape[1:]), header.dtype)])
+        except BadInputError as error:
+            raise BadInputError(f"{path}: {error}") from None
     size = sum(header.size for header in headers)
     if size > MAX_BYTES:
         raise BadInputError(f"{path}: its arrays unpack to {size} bytes, more than {MAX_BYTES}")
