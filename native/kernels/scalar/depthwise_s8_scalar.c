@@ -18,8 +18,11 @@ static inline void add_tap(int32_t *restrict sums, const int8_t *restrict x, con
 static inline void sum_taps(int32_t *sums, const int8_t *x, const int8_t *w, int32_t n, int16_t zero, int32_t taps,
                             const eq_depthwise_window *window) {
   const size_t x_column = window->x_column, w_column = window->w_column;
-  const size_t columns = (size_t)window->columns;
-  size_t column = 0;
+  const int32_t columns = window->columns;
+  /* from behind a row's last tap to the next row's first; negative where dilated rows lie closer than they are long */
+  const ptrdiff_t x_next = (ptrdiff_t)window->x_row - (ptrdiff_t)columns * (ptrdiff_t)x_column;
+  const ptrdiff_t w_next = (ptrdiff_t)window->w_row - (ptrdiff_t)columns * (ptrdiff_t)w_column;
+  int32_t column = 0;
   int32_t local[BLOCK];
   for (int32_t c = 0; c < n; c++) local[c] = 0;
   for (int32_t tap = 0; tap < taps; tap++) {
@@ -28,8 +31,8 @@ static inline void sum_taps(int32_t *sums, const int8_t *x, const int8_t *w, int
     w += w_column;
     if (++column == columns) {
       column = 0;
-      x += window->x_row - columns * x_column;
-      w += window->w_row - columns * w_column;
+      x += x_next;
+      w += w_next;
     }
   }
   for (int32_t c = 0; c < n; c++) sums[c] = local[c];
