@@ -56,8 +56,8 @@ def read_bytes(path: Path) -> bytes:
     """
     try:
         return path.read_bytes()
-    except OSError as error:
-        raise StorageError(f"cannot read {str(path)!r}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        raise StorageError(f"cannot read {str(path)!r}: {getattr(error, 'strerror', error)}") from error
 
 
 def write_bytes(path: Path, data: bytes) -> None:
@@ -71,26 +71,34 @@ def write_bytes(path: Path, data: bytes) -> None:
 def write_files(files: Mapping[Path, bytes]) -> None:
     """Write several files that belong together: none is renamed into place before all are written and synced.
 
-    Raises StorageError naming the path that failed; temporary files are removed.
+    A symbolic link is followed; a device or pipe is written to as it is. Raises StorageError naming the path that
+    failed; temporary files are removed.
     """
     temporaries: dict[Path, str] = {}
+    targets: dict[Path, Path] = {}
     current = Path()
     try:
         for current, data in files.items():
+            targets[current] = current.resolve()
             if current.is_dir():
                 raise StorageError(f"cannot write {str(current)!r}: it is a directory")
+            if current.exists() and not current.is_file():
+                current.write_bytes(data)
+                continue
             prefix = os.fsdecode(os.fsencode(current.name)[:64])
-            handle, temporaries[current] = tempfile.mkstemp(prefix=f".{prefix}.", suffix=".tmp", dir=current.parent)
+            handle, temporaries[current] = tempfile.mkstemp(
+                prefix=f".{prefix}.", suffix=".tmp", dir=targets[current].parent
+            )
             with os.fdopen(handle, "wb") as file:
                 file.write(data)
                 file.flush()
                 os.fsync(file.fileno())
             os.chmod(temporaries[current], 0o666 & ~_umask())
-        for current in files:
-            os.replace(temporaries[current], current)
+        for current in list(temporaries):
+            os.replace(temporaries[current], targets[current])
             del temporaries[current]
-    except OSError as error:
-        raise StorageError(f"cannot write {str(current)!r}: {error.strerror}") from error
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        raise StorageError(f"cannot write {str(current)!r}: {getattr(error, 'strerror', error)}") from error
     finally:
         for temporary in temporaries.values():
             with contextlib.suppress(OSError):

@@ -24,9 +24,16 @@ _PLAIN_WIDTH = 160  # columns where the output is no terminal, so that a pipe ge
 _BAR = 20  # characters of a full bar
 
 
+class _Console(Console):
+    """A console that leaves it to its caller to end when nobody reads any more."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError
+
+
 def make_console() -> Console:
     """Return a console on standard output that takes text as it is; colours follow NO_COLOR and the terminal."""
-    return Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False, markup=False, emoji=False)
+    return _Console(width=None if sys.stdout.isatty() else _PLAIN_WIDTH, highlight=False, markup=False, emoji=False)
 
 
 def printable(text: object) -> str:
@@ -74,23 +81,14 @@ def bar(part: float, whole: float) -> str:
 # ------------------------------------------------------------------------------------------------ reports
 
 
-def show_plan(console: Console, plan: Plan, *, file_bytes: int, steps: bool = True) -> None:
-    """Print what a model holds: ports, sizes and, if asked, every step."""
-    facts(
-        console,
-        [
-            ("model", plan.name),
-            ("rounding", plan.rounding),
-            *(("input", _port(plan, port)) for port in plan.inputs),
-            *(("output", _port(plan, port)) for port in plan.outputs),
-            ("layers", count(len(plan.steps))),
-            ("MACs", count(plan.macs)),
-            ("arena", f"{size(plan.arena_bytes)} (no placement can need less than {size(plan.lower_bound_bytes)})"),
-            ("file", size(file_bytes)),
-        ],
-    )
-    if not steps:
-        return
+def show_conversion(console: Console, plan: Plan, *, file_bytes: int, source_bytes: int, output: str) -> None:
+    """Print what a conversion made."""
+    facts(console, [*_about(plan, file_bytes), ("source", size(source_bytes)), ("wrote", output)])
+
+
+def show_plan(console: Console, plan: Plan, *, file_bytes: int) -> None:
+    """Print what a model holds: ports, sizes, steps and tensors."""
+    facts(console, _about(plan, file_bytes))
     live = plan.live_bytes()
     console.print()
     table(
@@ -119,6 +117,19 @@ def show_plan(console: Console, plan: Plan, *, file_bytes: int, steps: bool = Tr
             for index, value in enumerate(plan.values)
         ),
     )
+
+
+def _about(plan: Plan, file_bytes: int) -> list[tuple[str, str]]:
+    return [
+        ("model", plan.name),
+        ("rounding", plan.rounding),
+        *(("input", _port(plan, port)) for port in plan.inputs),
+        *(("output", _port(plan, port)) for port in plan.outputs),
+        ("layers", count(len(plan.steps))),
+        ("MACs", count(plan.macs)),
+        ("arena", f"{size(plan.arena_bytes)} (no placement can need less than {size(plan.lower_bound_bytes)})"),
+        ("file", size(file_bytes)),
+    ]
 
 
 def _port(plan: Plan, port: PlanPort) -> str:
@@ -183,7 +194,10 @@ def show_profile(console: Console, profile: Profile) -> None:
             ("inferences", count(profile.inferences)),
             ("MACs", count(profile.macs)),
             *(
-                (unit, f"min {_amount(s.minimum, unit)}, median {_amount(s.median, unit)}, p90 {_amount(s.p90, unit)}")
+                (
+                    "time" if unit == "ns" else unit,
+                    f"min {_amount(s.minimum, unit)}, median {_amount(s.median, unit)}, p90 {_amount(s.p90, unit)}",
+                )
                 for unit, s in profile.totals.items()
             ),
             ("arena", f"{size(profile.arena_bytes)} (lower bound {size(profile.arena_lower_bound_bytes)})"),
