@@ -1,0 +1,74 @@
+# SPDX-License-Identifier: Apache-2.0
+"""edgeq convert: a source model to a model file."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeq.cli._options import BoardOption, JsonOption, QuietOption, RoundingOption
+
+
+def command(
+    source: Annotated[Path, typer.Argument(metavar="M", show_default=False, help="the source model, a .tflite file")],
+    output: Annotated[
+        Path, typer.Option("--output", "-o", metavar="M.eqm", show_default=False, help="the model file to write")
+    ],
+    data: Annotated[
+        Path | None,
+        typer.Option("--data", metavar="D", help="samples to calibrate a float model with, .npz or .py"),
+    ] = None,
+    recipe: Annotated[str, typer.Option("--recipe", metavar="R", help="a built-in recipe or a .toml file")] = "int8",
+    board: BoardOption = None,
+    rounding: RoundingOption = None,
+    observer: Annotated[
+        str | None,
+        typer.Option(
+            "--observer", metavar="METHOD", help="how ranges are found: mse, minmax, percentile:99.99 and others"
+        ),
+    ] = None,
+    keep_tensors: Annotated[
+        bool, typer.Option("--keep-tensors", help="let no tensors share memory, so that all can be read after a run")
+    ] = False,
+    json: JsonOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Convert a source model to an integer-only .eqm file, with the recipe it used beside it."""
+    from edgeq import api
+    from edgeq.cli._output import emit, progress
+    from edgeq.cli._paths import recipe_path, require_new_file
+    from edgeq.paths import write_files
+    from edgeq.quantize.recipe import parse_recipe
+    from edgeq.report import table
+    from edgeq.report.json_report import inspect_report
+
+    require_new_file(output, inputs=[path for path in (source, data) if path is not None])
+    chosen = parse_recipe(recipe)
+    if observer is not None:
+        chosen = dataclasses.replace(chosen, observer=observer)
+    with progress("calibrating", quiet=quiet) as seen:
+        model = api.convert(
+            source,
+            data=data,
+            recipe=chosen,
+            board=board,
+            rounding=rounding,
+            keep_tensors=keep_tensors,
+            progress=seen,
+        )
+    assert model.recipe is not None
+    write_files({output: model.data, recipe_path(output): model.recipe.to_toml().encode()})
+
+    def show() -> None:
+        table.show_conversion(
+            table.make_console(),
+            model.plan,
+            file_bytes=len(model.data),
+            source_bytes=source.stat().st_size,
+            output=str(output),
+        )
+
+    emit(inspect_report(model.plan, file_bytes=len(model.data)), show, json=json, quiet=quiet)

@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""edgeq profile: where an inference spends its work."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from edgeq.cli._options import (
+    BoardOption,
+    HtmlOption,
+    JsonOption,
+    ModelArgument,
+    QuietOption,
+    SshOption,
+    ToolchainOption,
+)
+
+
+def command(
+    model: ModelArgument,
+    board: BoardOption = None,
+    ssh: SshOption = None,
+    toolchain: ToolchainOption = None,
+    inferences: Annotated[int, typer.Option("--inferences", metavar="N", min=1, help="inferences to measure")] = 20,
+    data: Annotated[
+        Path | None, typer.Option("--data", metavar="D", help="take the input from here; zeros are fed without")
+    ] = None,
+    json: JsonOption = None,
+    html: HtmlOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Measure each layer on a board or here; an emulator counts instructions and never tells time."""
+    from edgeq.cli._arrays import codes_of, zero_codes
+    from edgeq.cli._engine import open_engine
+    from edgeq.cli._model import open_model
+    from edgeq.cli._output import emit
+    from edgeq.errors import BadInputError
+    from edgeq.paths import write_bytes
+    from edgeq.report import table
+    from edgeq.report.html import profile_page
+    from edgeq.report.json_report import profile_report
+
+    opened = open_model(model, board=board)
+    codes = zero_codes(opened) if data is None else next(codes_of(opened, data, limit=1), None)
+    if codes is None:
+        raise BadInputError(f"{data} holds fewer samples than one inference takes")
+    with open_engine(opened, board=board, ssh=ssh, toolchain=toolchain) as engine:
+        found = engine.profile(codes, inferences)
+    if html is not None:
+        write_bytes(html, profile_page(found, opened.plan).encode())
+    emit(profile_report(found), lambda: table.show_profile(table.make_console(), found), json=json, quiet=quiet)
