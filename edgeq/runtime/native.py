@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,14 +19,14 @@ _ALIGNMENT = 64
 
 def _binding() -> tuple[Any, Any]:
     try:
-        from edgeq import _native  # type: ignore[attr-defined]
+        native: Any = importlib.import_module("edgeq._native")
     except ImportError as error:
         raise ToolchainError(
             f"the native library is not built ({error})", hint="pip install . in the checkout"
         ) from None
-    if _native.lib.eq_format_hash() != format_hash():
+    if native.lib.eq_format_hash() != format_hash():
         raise InternalError("the native library was built from other sources than these", hint="pip install . again")
-    return _native.ffi, _native.lib
+    return native.ffi, native.lib
 
 
 def require_native() -> None:

@@ -1,0 +1,242 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What users call: convert, load, connect, and Model."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cached_property
+from pathlib import Path
+from types import TracebackType
+from typing import overload
+
+import numpy as np
+
+from edgeq.board import load_board
+from edgeq.compile.plan import Plan, PlanPort
+from edgeq.device.device import Device
+from edgeq.device.device import connect as connect_device
+from edgeq.errors import BadInputError, UsageError
+from edgeq.format.read import read_model
+from edgeq.format.write import write_model
+from edgeq.ir.boundary import dequantize, quantize_real
+from edgeq.ir.result import Profile, RunResult
+from edgeq.paths import read_bytes, write_bytes
+from edgeq.pipeline import convert_graph, read_source
+from edgeq.quantize.data import load_data
+from edgeq.quantize.recipe import Recipe, parse_recipe
+from edgeq.runtime.native import NativeRunner
+from edgeq.runtime.reference import reference_tensors, run_reference
+
+Arrays = Sequence[np.ndarray] | Mapping[str, np.ndarray]
+ENGINES = ("native", "reference")
+
+
+class Model:
+    """A converted model: an integer program that runs here, or on a board through ``connect``."""
+
+    def __init__(self, plan: Plan, data: bytes, *, recipe: Recipe | None = None) -> None:
+        """Wrap a plan and its file; use ``convert`` or ``load`` instead."""
+        self.plan = plan
+        self.data = data
+        self.recipe = recipe
+
+    @property
+    def name(self) -> str:
+        return self.plan.name
+
+    @property
+    def inputs(self) -> tuple[PlanPort, ...]:
+        """The model's inputs: name, shape and the dtype that the source model declares."""
+        return self.plan.inputs
+
+    @property
+    def outputs(self) -> tuple[PlanPort, ...]:
+        return self.plan.outputs
+
+    @cached_property
+    def native(self) -> NativeRunner:
+        """The C runtime with this model open."""
+        return NativeRunner(self.plan, self.data)
+
+    def save(self, path: str | Path) -> None:
+        """Write the .eqm file, whole or not at all. Raises StorageError naming the path."""
+        write_bytes(Path(path), self.data)
+
+    @overload
+    def run(self, inputs: Sequence[np.ndarray], *, engine: str = "native") -> list[np.ndarray]: ...
+    @overload
+    def run(self, inputs: Mapping[str, np.ndarray], *, engine: str = "native") -> dict[str, np.ndarray]: ...
+    def run(self, inputs: Arrays, *, engine: str = "native") -> list[np.ndarray] | dict[str, np.ndarray]:
+        """Run one inference on arrays in the dtypes and shapes that the source model declares.
+
+        A list gives a list in the model's order, a dict of input names a dict of output names. An input of integer
+        dtype also takes floats, which are quantized with its own scale. ``engine`` is "native" (C) or "reference"
+        (the NumPy twin, the same integers). Raises BadInputError for arrays of another shape, InvalidValueError for
+        NaN or infinity.
+        """
+        outputs = self.decode(self.run_codes(self.encode(inputs), engine=engine).outputs)
+        if isinstance(inputs, Mapping):
+            return {port.name: array for port, array in zip(self.outputs, outputs, strict=True)}
+        return outputs
+
+    def run_codes(self, codes: Sequence[np.ndarray], *, engine: str = "native", crcs: bool = False) -> RunResult:
+        """Run one inference on the integers that the program itself works with, as ``encode`` makes them."""
+        if engine == "native":
+            return self.native.run(codes, crcs=crcs)
+        if engine == "reference":
+            return run_reference(self.plan, codes, crcs=crcs)
+        raise UsageError(f"there is no engine {engine!r}", hint=f"engines are {', '.join(ENGINES)}")
+
+    def tensors(self, inputs: Arrays, *, engine: str = "native") -> dict[str, np.ndarray]:
+        """Run one inference and return the codes of every tensor by its name in the source model.
+
+        Raises UsageError when the native engine is asked and the model was not converted with ``keep_tensors``.
+        """
+        codes = self.encode(inputs)
+        if engine == "reference":
+            return reference_tensors(self.plan, codes)
+        if not self.plan.keeps_tensors:
+            raise UsageError(f"{self.name!r} shares memory between tensors", hint="convert it with keep_tensors")
+        return self.native.tensors(codes)
+
+    def encode(self, inputs: Arrays) -> list[np.ndarray]:
+        """Turn arrays as users pass them into the integer codes of the program's inputs."""
+        return [self._encode_one(port, array) for port, array in zip(self.inputs, self._ordered(inputs), strict=True)]
+
+    def decode(self, codes: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Turn the program's output codes into arrays of the dtypes that the source model declares."""
+        return [self._decode_one(port, array) for port, array in zip(self.outputs, codes, strict=True)]
+
+    def _ordered(self, inputs: Arrays) -> list[np.ndarray]:
+        names = [port.name for port in self.inputs]
+        if isinstance(inputs, np.ndarray):
+            raise BadInputError("inputs must be a list or dict of arrays, one array found", hint="pass [x]")
+        if isinstance(inputs, Mapping):
+            if set(inputs) != set(names):
+                raise BadInputError(f"inputs {sorted(inputs)} given, the model has {sorted(names)}")
+            return [np.asarray(inputs[name]) for name in names]
+        if len(inputs) != len(names):
+            raise BadInputError(f"{len(inputs)} inputs given, the model has {len(names)}: {', '.join(names)}")
+        return [np.asarray(array) for array in inputs]
+
+    def _encode_one(self, port: PlanPort, array: np.ndarray) -> np.ndarray:
+        value = self.plan.values[port.value]
+        if array.shape != port.shape:
+            raise BadInputError(
+                f"input {port.name!r} has shape {list(array.shape)}, the model takes {list(port.shape)}"
+            )
+        if array.dtype == value.dtype.numpy:
+            return np.ascontiguousarray(array)
+        if port.dtype.is_float or array.dtype.kind == "f":
+            if value.quant is None or array.dtype.kind not in "fiu":
+                raise BadInputError(f"input {port.name!r} is {array.dtype}, the model takes {port.dtype.numpy.name}")
+            return quantize_real(array.astype(np.float32), value.quant, value.dtype)
+        raise BadInputError(f"input {port.name!r} is {array.dtype}, the model takes {port.dtype.numpy.name}")
+
+    def _decode_one(self, port: PlanPort, codes: np.ndarray) -> np.ndarray:
+        value = self.plan.values[port.value]
+        if port.dtype.is_float and value.quant is not None:
+            return dequantize(codes, value.quant)
+        return codes
+
+
+class Session:
+    """A device with a model on it; made by ``connect``."""
+
+    def __init__(self, device: Device) -> None:
+        """Wrap an open device."""
+        self._device = device
+        self._model: Model | None = None
+
+    def __enter__(self) -> Session:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._device.close()
+
+    def load(self, model: Model) -> None:
+        """Put a model on the device."""
+        self._device.load(model.plan, model.data)
+        self._model = model
+
+    @property
+    def model(self) -> Model:
+        """The loaded model; raises UsageError when there is none."""
+        if self._model is None:
+            raise UsageError("no model is loaded on the device", hint="call load(model) first")
+        return self._model
+
+    @overload
+    def run(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]: ...
+    @overload
+    def run(self, inputs: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]: ...
+    def run(self, inputs: Arrays) -> list[np.ndarray] | dict[str, np.ndarray]:
+        """Run one inference on the device; arguments and result as in ``Model.run``."""
+        outputs = self.model.decode(self._device.run(self.model.encode(inputs)).outputs)
+        if isinstance(inputs, Mapping):
+            return {port.name: array for port, array in zip(self.model.outputs, outputs, strict=True)}
+        return outputs
+
+    def run_codes(self, codes: Sequence[np.ndarray], *, crcs: bool = False) -> RunResult:
+        """Run one inference on the program's own integers."""
+        return self._device.run(codes, crcs=crcs)
+
+    def run_many(self, samples: Sequence[Sequence[np.ndarray]], *, crcs: bool = False) -> list[RunResult]:
+        """Run one inference on the program's own integers for each sample, with as few exchanges as fit."""
+        return self._device.run_many(samples, crcs=crcs)
+
+    def profile(self, inputs: Arrays | None = None, *, inferences: int = 20) -> Profile:
+        """Measure where the work goes, per layer; zeros are fed when no inputs are given."""
+        model = self.model
+        zeros = [np.zeros(port.shape, model.plan.values[port.value].dtype.numpy) for port in model.inputs]
+        codes = zeros if inputs is None else model.encode(inputs)
+        return self._device.profile(codes, inferences=inferences)
+
+
+def convert(
+    source: str | Path,
+    *,
+    data: str | Path | Iterable[Sequence[np.ndarray]] | None = None,
+    recipe: str | Recipe = "int8",
+    board: str | None = None,
+    rounding: str | None = None,
+    keep_tensors: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Model:
+    """Convert a source model (.tflite) to an integer-only program.
+
+    ``data`` is what a float model is calibrated with: a path (.npz or .py) or batches, each a list of one array per
+    input with samples along the first axis. ``recipe`` is a built-in name or a TOML path; ``rounding`` overrides its
+    rounding. With ``keep_tensors`` every tensor stays readable. ``progress`` is called with the samples seen so far.
+
+    Raises StorageError, BadInputError, UnsupportedError (naming every node), DoesNotFitError, UsageError.
+    """
+    if rounding is not None and rounding not in ("native", "tflite", "tflm"):
+        raise UsageError(f"rounding is native, tflite or tflm, not {rounding!r}")
+    chosen = parse_recipe(recipe) if isinstance(recipe, str) else recipe
+    if rounding is not None:
+        chosen = Recipe(chosen.name, chosen.observer, rounding)
+    profile = None if board is None else load_board(board)
+    graph = read_source(Path(source))
+    batches = load_data(Path(data), graph).batches() if isinstance(data, (str, Path)) else data
+    converted = convert_graph(
+        graph, recipe=chosen, batches=batches, board=profile, keep_tensors=keep_tensors, progress=progress
+    )
+    data_bytes = write_model(converted.plan, board_class=0 if profile is None else profile.board_class)
+    return Model(converted.plan, data_bytes, recipe=converted.recipe)
+
+
+def load(path: str | Path) -> Model:
+    """Open a .eqm file. Raises StorageError or ModelFormatError."""
+    data = read_bytes(Path(path))
+    return Model(read_model(data), data)
+
+
+def connect(board: str, *, ssh: str | None = None, toolchain: str | None = None) -> Session:
+    """Open a board: its emulator, or with ``ssh`` ("user@host[:port]") the real one. Use it as a context manager.
+
+    Raises UsageError for an unknown board, DeviceError when nothing answers; it never falls back to this machine.
+    """
+    return Session(connect_device(load_board(board), ssh=ssh, toolchain=toolchain))

@@ -1,0 +1,87 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The stages joined together: a source file to a Graph, to a quantized Graph, to a Plan."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from edgeq.board import Board
+from edgeq.compile.plan import Plan
+from edgeq.compile.planner import make_plan
+from edgeq.errors import UsageError
+from edgeq.frontends import read_model
+from edgeq.ir.graph import ABSENT, Graph
+from edgeq.ir.verify import verify_graph
+from edgeq.ops.base import Rounding
+from edgeq.ops.verify import verify_nodes
+from edgeq.quantize.methods import parse
+from edgeq.quantize.recipe import Recipe
+from edgeq.quantize.static import quantize_for_shape, quantize_static
+from edgeq.rewrite.boundary import strip_boundary
+from edgeq.rewrite.simplify import simplify_float
+
+Batches = Iterable[Sequence[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class Converted:
+    """A plan and the recipe that made it, every choice filled in."""
+
+    plan: Plan
+    recipe: Recipe
+
+
+def read_source(path: Path) -> Graph:
+    """Read a source model and check it; float at the boundary of an integer model is turned into ports."""
+    graph = read_model(path)
+    verify_graph(graph)
+    verify_nodes(graph)
+    return strip_boundary(graph)
+
+
+def is_quantized(graph: Graph) -> bool:
+    """Say whether the graph computes on integers alone already."""
+    touched = {index for node in graph.nodes for index in (*node.inputs, *node.outputs) if index != ABSENT}
+    return not any(graph.tensors[index].dtype.is_float for index in touched)
+
+
+def convert_graph(
+    graph: Graph,
+    *,
+    recipe: Recipe,
+    batches: Batches | None = None,
+    board: Board | None = None,
+    keep_tensors: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Converted:
+    """Turn a source graph into a plan; a float graph is quantized with calibration ``batches``.
+
+    Rounding, unless the recipe sets it, is native for what edgeq quantizes and tflite for what came quantized.
+    Raises UsageError when a float graph comes without data.
+    """
+    if is_quantized(graph):
+        rounding = Rounding(recipe.rounding or "tflite")
+        quantized = graph
+    else:
+        if batches is None:
+            raise UsageError(
+                f"{graph.name!r} is a float model; quantizing it needs samples of its inputs",
+                hint="give calibration data with --data samples.npz",
+            )
+        rounding = Rounding(recipe.rounding or "native")
+        simplified = graph if keep_tensors else simplify_float(graph)
+        quantized = quantize_static(simplified, batches, method=parse(recipe.observer), progress=progress)
+    plan = make_plan(quantized, rounding=rounding, board=board, keep_tensors=keep_tensors)
+    return Converted(plan, dataclasses.replace(recipe, rounding=rounding.value))
+
+
+def plan_without_data(graph: Graph, *, board: Board | None = None) -> Plan:
+    """Plan a graph for its sizes alone: a float graph gets made-up ranges, so the results of a run mean nothing."""
+    if is_quantized(graph):
+        return make_plan(graph, rounding=Rounding.TFLITE, board=board)
+    return make_plan(quantize_for_shape(simplify_float(graph)), rounding=Rounding.NATIVE, board=board)
