@@ -13,9 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from emitted import AARCH64, ARM32, HOST, Toolchain, run_emitted
+from needs import needs_program
 from shared_files import shared
 
-from edgeq.api import Model
+from edgeq.api import Model, connect
 from edgeq.format.write import write_model
 from edgeq.frontends.tflite import read
 from edgeq.pipeline import convert_graph
@@ -23,6 +24,7 @@ from edgeq.quantize.recipe import Recipe
 from edgeq.rewrite.boundary import strip_boundary
 
 CASES = 1056
+SAMPLE = 5  # cases an operator where only a sample runs
 
 
 @dataclass(frozen=True)
@@ -91,3 +93,40 @@ def test_recorded_outputs_through_emulated_c(toolchain: Toolchain, capsys: pytes
     cases = list(_recorded())
     assert _differing(cases, _emitted(cases, toolchain)) == []
     _report(f"emitted C in {toolchain.runner[0]}", cases, capsys)
+
+
+def _on_board(cases: list[Recorded], board: str) -> list[list[np.ndarray]]:
+    needs_program("qemu-arm" if board in ("raspberry-pi-zero", "raspberry-pi-2") else "qemu-aarch64")
+    results = []
+    with connect(board) as device:
+        for case in cases:
+            device.load(case.model)
+            results.append(device.run(case.inputs))
+    return results
+
+
+def _sampled() -> list[Recorded]:
+    """Take SAMPLE cases of each operator, spread evenly."""
+    by_op: dict[str, list[Recorded]] = {}
+    for case in _recorded():
+        by_op.setdefault(case.op, []).append(case)
+    return [cases[i * len(cases) // SAMPLE] for cases in by_op.values() for i in range(SAMPLE)]
+
+
+boards = pytest.mark.parametrize("board", ["raspberry-pi-4", "raspberry-pi-zero"])
+
+
+@boards
+def test_a_sample_of_recorded_outputs_on_emulated_boards(board: str, capsys: pytest.CaptureFixture[str]) -> None:
+    cases = _sampled()
+    assert len(cases) == SAMPLE * len({case.op for case in cases})
+    assert _differing(cases, _on_board(cases, board)) == []
+    _report(f"eqrun on {board} (emulated)", cases, capsys)
+
+
+@pytest.mark.slow
+@boards
+def test_all_recorded_outputs_on_emulated_boards(board: str, capsys: pytest.CaptureFixture[str]) -> None:
+    cases = list(_recorded())
+    assert _differing(cases, _on_board(cases, board)) == []
+    _report(f"eqrun on {board} (emulated)", cases, capsys)
