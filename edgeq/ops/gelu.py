@@ -10,7 +10,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgeq.ops.base import Case
+from edgeq.errors import UnsupportedError
+from edgeq.ir.dtypes import DType
+from edgeq.ir.graph import Tensor
+from edgeq.ops.base import Case, Fold, Rounding
+from edgeq.ops.folding import required
 from edgeq.ops.unary import RealUnary, sample_unary, transcendental
 
 
@@ -31,6 +35,14 @@ class Gelu(RealUnary):
         else:
             gate = transcendental(_erf, x * real(math.sqrt(0.5)))
         return [real(0.5) * x * (real(1) + gate)]
+
+    def fold(self, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor], *, rounding: Rounding) -> Fold:
+        if rounding is Rounding.TFLITE and required(inputs, 0, "input").dtype is DType.S16:
+            raise UnsupportedError(
+                "int16 gelu: LiteRT's table depends on the last bit of its C library's erf and tanh",
+                hint="convert with --rounding native",
+            )
+        return super().fold(inputs, outputs, rounding=rounding)
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Case:

@@ -30,12 +30,16 @@ class LutS16Step(Step):
     table: np.ndarray = constant(DType.S16)  # (513,)
 
     def reference_q(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-        codes = np.asarray(inputs[0]).astype(np.int64)
-        table = self.table.astype(np.int64)
-        index = 256 + codes // 128
-        slope = table[index + 1] - table[index]
-        slope = (slope + 2**15) % 2**16 - 2**15  # held in 16 bits
-        return [(table[index] + (slope * (codes % 128) + 64) // 128).astype(np.int16)]
+        return [interpolate(self.table, np.asarray(inputs[0]).astype(np.int64)).astype(np.int16)]
+
+
+def interpolate(table: np.ndarray, codes: np.ndarray) -> np.ndarray:
+    """Look int16 codes up in a table (513,), linearly between every 128 codes; returns int64."""
+    entries = table.astype(np.int64)
+    index = 256 + codes // 128
+    slope = entries[index + 1] - entries[index]
+    slope = (slope + 2**15) % 2**16 - 2**15  # held in 16 bits
+    return np.asarray(entries[index] + (slope * (codes % 128) + 64) // 128)
 
 
 def fold_table_s16(source: Tensor, target: Tensor, function: Callable[[np.ndarray], np.ndarray]) -> Fold:

@@ -10,13 +10,15 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgeq.errors import UnsupportedError
+from edgeq.errors import GraphError, UnsupportedError
 from edgeq.ir.dtypes import DType
 from edgeq.ir.fixed_point import INT32_MAX, clz32, exp_neg, quantize_multiplier, rdp, recip1p, srdhm, wrap32
 from edgeq.ir.graph import Tensor
 from edgeq.ir.qparams import QuantParams
 from edgeq.ops.base import Case, Fold, Op, RangeRule, Rounding, Shape, Step, constant
-from edgeq.ops.folding import quant_of, require_dtype, require_quant, required
+from edgeq.ops.elementwise import require_equal_dtypes
+from edgeq.ops.folding import quant_of, require_quant, required
+from edgeq.ops.softmax_s16 import softmax_s16_step
 
 MAX_DEPTH = 4095  # elements of a row: their exponentials, in Q12.19, add up to less than 2^31
 _INTEGER_BITS = 5  # of the scaled difference from the row's maximum
@@ -63,16 +65,17 @@ class Softmax(Op):
 
     def fold(self, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor], *, rounding: Rounding) -> Fold:
         source, target = required(inputs, 0, "input"), outputs[0]
-        for tensor in (source, target):
-            require_dtype(tensor, DType.S8)
-        require_quant(target, self.fixed_quant(DType.S8))
-        if not source.shape or source.shape[-1] > MAX_DEPTH:
-            raise UnsupportedError(
-                f"softmax over rows of shape {list(source.shape)}: 1 to {MAX_DEPTH} elements expected"
-            )
-        depth = source.shape[-1]
-        exps = _exponentials(quant_of(source, "input").scale, self.beta)
-        return Fold(SoftmaxStep(rows=source.elements // depth, depth=depth, exps=exps))
+        dtype = require_equal_dtypes([source, target], DType.S8, DType.S16)
+        require_quant(target, self.fixed_quant(dtype))
+        if not source.shape:
+            raise GraphError("softmax of a scalar")
+        scale, depth = quant_of(source, "input").scale, source.shape[-1]
+        rows = source.elements // depth
+        if dtype is DType.S16:
+            return Fold(softmax_s16_step(scale, self.beta, rows=rows, depth=depth))
+        if depth > MAX_DEPTH:
+            raise UnsupportedError(f"int8 softmax over rows of {depth} elements: at most {MAX_DEPTH} are possible")
+        return Fold(SoftmaxStep(rows=rows, depth=depth, exps=_exponentials(scale, self.beta)))
 
     def fixed_quant(self, dtype: DType) -> QuantParams:
         return QuantParams.of(1 / 256, -128) if dtype is DType.S8 else QuantParams.of(1 / 32768)
@@ -81,9 +84,12 @@ class Softmax(Op):
     def sample(cls, rng: np.random.Generator) -> Case:
         shape = (*rng.integers(1, 5, size=int(rng.integers(0, 4))), int(rng.choice([1, 2, 7, 10, 64, 1001])))
         sizes = tuple(int(size) for size in shape)
-        source = Tensor("x", sizes, DType.S8, QuantParams.of(2.0 ** rng.uniform(-9, 1), int(rng.integers(-128, 128))))
+        dtype, quant = DType.S8, QuantParams.of(2.0 ** rng.uniform(-9, 1), int(rng.integers(-128, 128)))
+        if rng.random() < 0.3:
+            # beyond a spread of 10, LiteRT counts exponentials as exp(-10)
+            dtype, quant = DType.S16, QuantParams.of(2.0 ** rng.uniform(-18, -14))
         op = cls(float(rng.choice([0.5, 1.0, 2.0])))
-        return Case(op, (source,), (Tensor("y", sizes, DType.S8, op.fixed_quant(DType.S8)),))
+        return Case(op, (Tensor("x", sizes, dtype, quant),), (Tensor("y", sizes, dtype, op.fixed_quant(dtype)),))
 
 
 def _exponentials(scale: float, beta: float) -> np.ndarray:

@@ -116,6 +116,13 @@ typedef void eq_max_pool_s16_fn(int16_t *out, const int16_t *x, const eq_pool_wi
  * exps >= 0 in Q0.31, exps[0] = INT32_MAX. Quotients are gemmlowp's, see eq_recip1p. out may be in. */
 typedef void eq_softmax_s8_fn(int8_t *out, const int8_t *in, const int32_t exps[256], int32_t rows, int32_t depth);
 
+/* out = e / sum(e) in Q0.15 along each row, e = exps at (in - max), by tables interpolated as in lut_s16; rows, depth,
+ * multiplier and shift are those of p. 1 <= depth <= 65535, entries >= 0, exps' last two >= 2^14. out overlaps
+ * nothing: it holds e for a while. */
+struct eq_softmax_s16_params;
+typedef void eq_softmax_s16_fn(int16_t *out, const int16_t *in, const int16_t exps[513], const int16_t reciprocals[513],
+                               const struct eq_softmax_s16_params *p);
+
 /* out = requant(in - zero, eq_invsqrt(sum of (in - zero)^2) * 2^7) along each of `rows` rows of `depth` codes;
  * 1 <= depth <= 33025, mode is EQ_MODE_DOUBLE, SINGLE or EXACT. out may be in. */
 typedef void eq_l2_normalize_s8_fn(int8_t *out, const int8_t *in, int32_t rows, int32_t depth, int32_t zero,
@@ -160,6 +167,7 @@ typedef struct eq_kernels {
   eq_max_pool_s8_fn *max_pool_s8;
   eq_max_pool_s16_fn *max_pool_s16;
   eq_softmax_s8_fn *softmax_s8;
+  eq_softmax_s16_fn *softmax_s16;
   eq_l2_normalize_s8_fn *l2_normalize_s8;
   eq_reduce_s8_fn *reduce_s8;
   eq_reduce_s16_fn *reduce_s16;

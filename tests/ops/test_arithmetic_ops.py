@@ -160,6 +160,15 @@ def test_softmax_is_within_one_code_of_the_real_one(scale):
     assert np.abs(found - np.clip(exact, -128, 127)).max() <= 1
 
 
+@pytest.mark.parametrize("scale", [2.0**-14, 2.0**-11, 0.003])
+def test_int16_softmax_stays_near_the_real_one(scale):
+    codes = np.random.default_rng(6).integers(-32768, 32768, (5, 3, 23))
+    exact = Softmax().reference([codes * np.float64(np.float32(scale))])[0] * 32768
+    quants = [QuantParams.of(scale)]
+    found = apply(Softmax(), codes, quants=quants, output=QuantParams.of(1 / 32768), dtype=DType.S16)
+    assert np.abs(found - exact).max() < 48  # 0.15 %
+
+
 def test_softmax_over_too_long_rows_is_refused():
     with pytest.raises(UnsupportedError, match="4095"):
         apply(Softmax(), np.zeros((1, 4096)), output=PROBABILITY)

@@ -280,6 +280,18 @@ typedef struct eq_sigmoid_s16_params {
 eq_status eq_check_sigmoid_s16(const eq_step_check *s, const eq_sigmoid_s16_params *p);
 void eq_op_sigmoid_s16(const eq_step_io *io, const eq_sigmoid_s16_params *p);
 
+/* out = exp(in - max) / sum of exp(in - max) over a row, int16 in Q0.15, by two interpolated tables. */
+typedef struct eq_softmax_s16_params {
+  int32_t rows;
+  int32_t depth;
+  int32_t multiplier;
+  int32_t shift;
+  eq_span exps; /* int16[] */
+  eq_span reciprocals; /* int16[] */
+} eq_softmax_s16_params;
+eq_status eq_check_softmax_s16(const eq_step_check *s, const eq_softmax_s16_params *p);
+void eq_op_softmax_s16(const eq_step_io *io, const eq_softmax_s16_params *p);
+
 /* out[i0]..[i5] = the block of in that begins at byte start + i0 * strides[0] + .. + i5 * strides[5]. */
 typedef struct eq_copy_params {
   int32_t block_bytes;
@@ -396,6 +408,7 @@ void eq_op_requant(const eq_step_io *io, const eq_requant_params *p);
   X(18, reduce, 0) \
   X(24, lut_s16, 1) \
   X(25, sigmoid_s16, 1) \
+  X(26, softmax_s16, 0) \
   X(30, copy, 0) \
   X(31, concat, 0) \
   X(32, split, 0) \
