@@ -75,7 +75,9 @@ def convert_graph(
             )
         rounding = Rounding(recipe.rounding or "native")
         simplified = graph if keep_tensors else simplify_float(graph)
-        quantized = quantize_static(simplified, batches, method=parse(recipe.observer), progress=progress)
+        quantized = quantize_static(
+            simplified, batches, method=parse(recipe.observer), equalized=not keep_tensors, progress=progress
+        )
     plan = make_plan(quantized, rounding=rounding, board=board, keep_tensors=keep_tensors)
     return Converted(plan, dataclasses.replace(recipe, rounding=rounding.value))
 

@@ -19,6 +19,7 @@ from edgeq.ir.qparams import QuantParams
 from edgeq.ops.base import RangeRule
 from edgeq.quantize.affine import params_of_range, quantize, quantize_bias, quantize_weights, round_range
 from edgeq.quantize.calibrate import calibrate
+from edgeq.quantize.equalize import equalize
 from edgeq.quantize.groups import Groups, find_groups, separate_fixed
 from edgeq.quantize.methods.base import Method, require_finite
 from edgeq.rewrite.dead import remove_dead
@@ -32,17 +33,23 @@ def quantize_static(
     *,
     method: Method,
     io_dtype: DType = DType.F32,
+    equalized: bool = True,
     progress: Callable[[int], None] | None = None,
 ) -> Graph:
     """Return the int8 graph of a float graph, ranges chosen by ``method`` from ``batches``.
 
     Each batch is one array per input, first axis = samples. Inputs and outputs are declared as ``io_dtype``: F32 lets
-    callers pass and get real values, S8 codes. ``progress`` is called with the number of samples done.
+    callers pass and get real values, S8 codes. ``equalized`` first rescales the channels of hidden tensors (see
+    ``equalize``); without it every tensor keeps the source model's values. ``progress`` is called with the number of
+    samples done.
 
     Raises UnsupportedError for a graph that holds quantized tensors already, InvalidValueError for constants or data
     that are not finite and for a bias that does not fit int32, BadInputError for data that the inputs do not take.
     """
-    graph = separate_fixed(_checked(graph))
+    graph = _checked(graph)
+    if equalized:
+        graph, batches = equalize(graph, batches)
+    graph = separate_fixed(graph)
     groups = find_groups(graph)
     wanted = [index for index, group in groups.of.items() if group not in groups.fixed]
     observers = calibrate(graph, batches, wanted, method=method, progress=progress)

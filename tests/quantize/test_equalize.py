@@ -1,0 +1,86 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Equalization keeps what a graph computes and makes small channels large enough for one scale per tensor."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from graphbuilder import Builder, normal, run_codes, sqnr
+
+from edgeq.errors import BadInputError
+from edgeq.ir.graph import ABSENT, Graph
+from edgeq.ops.base import Activation
+from edgeq.ops.conv2d import Conv2d
+from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
+from edgeq.ops.execute import run_float
+from edgeq.ops.fully_connected import FullyConnected
+from edgeq.quantize.equalize import equalize
+from edgeq.quantize.methods.minmax import MinMax
+from edgeq.quantize.static import quantize_static
+
+SPREAD = np.float32(2.0 ** -np.arange(6))  # channel sizes
+
+
+def uneven(activation: Activation, *, bias: bool = True) -> Graph:
+    """Build conv -> depthwise (2 outputs per channel) -> conv whose channels differ 32-fold inside, and not outside."""
+    build = Builder()
+    x = build.input(1, 6, 6, 3)
+    w = build.constant(normal(6, 1, 1, 3, seed=1) * SPREAD[:, None, None, None] / 2)
+    b = build.constant(normal(6, seed=2) * SPREAD) if bias else ABSENT
+    y = build.node(Conv2d(activation=activation), x, w, b)
+    w = build.constant(normal(1, 3, 3, 12, seed=3) / np.repeat(SPREAD, 2))
+    y = build.node(DepthwiseConv2d(padding="same", activation=activation), y, w, build.constant(normal(12, seed=4)))
+    return build.graph(build.node(Conv2d(), y, build.constant(normal(4, 1, 1, 12, seed=5)), ABSENT))
+
+
+@pytest.mark.parametrize("activation", [Activation.NONE, Activation.RELU, Activation.RELU6])
+@pytest.mark.parametrize("bias", [True, False])
+def test_outputs_on_the_data_seen_do_not_change(activation, bias):
+    graph, data = uneven(activation, bias=bias), normal(20, 6, 6, 3, seed=9)
+    changed, batches = equalize(graph, iter([[data[:5]], [data[5:]]]))
+    assert changed != graph
+    assert np.array_equal(np.concatenate([batch[0] for batch in batches]), data)
+    for sample in data:
+        (expected,), (found,) = (run_float(which, [sample[np.newaxis]]) for which in (graph, changed))
+        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("activation", [Activation.RELU, Activation.RELU6])
+def test_codes_come_nearer_to_the_float_graph(activation):
+    graph, data = uneven(activation), normal(64, 6, 6, 3, seed=9)
+    expected = np.concatenate([run_float(graph, [sample[np.newaxis]])[0] for sample in data])
+    reached = []
+    for equalized in (False, True):
+        found = quantize_static(graph, [[data]], method=MinMax(), equalized=equalized)
+        reached.append(sqnr(expected, np.concatenate([run_codes(found, [sample])[0] for sample in data])))
+    assert reached[1] > reached[0] + 3
+
+
+def test_rescaled_tensors_are_renamed_and_others_keep_their_names():
+    graph = uneven(Activation.RELU)
+    changed, _ = equalize(graph, [[normal(4, 6, 6, 3)]])
+    names = [changed.tensors[node.outputs[0]].name for node in changed.nodes]
+    assert names[0].endswith("/equalized")
+    assert names[-1] == graph.tensors[graph.outputs[0].tensor].name
+
+
+def test_layers_that_share_constants_or_a_tensor_that_is_read_twice_are_left_alone():
+    build = Builder()
+    x, w = build.input(1, 4), build.constant(normal(4, 4))
+    shared = build.graph(build.node(FullyConnected(), build.node(FullyConnected(), x, w, ABSENT), w, ABSENT))
+    build = Builder()
+    y = build.node(FullyConnected(), build.input(1, 4), build.constant(normal(4, 4)), ABSENT)
+    exposed = build.graph(build.node(FullyConnected(), y, build.constant(normal(4, 4)), ABSENT), y)
+    for graph in (shared, exposed):
+        assert equalize(graph, [[normal(4, 4)]])[0] is graph
+
+
+def test_channels_of_zeros_and_no_data_are_no_obstacle():
+    build = Builder()
+    x = build.input(1, 4)
+    y = build.node(FullyConnected(activation=Activation.RELU), x, build.constant(np.zeros((4, 4))), ABSENT)
+    graph = build.graph(build.node(FullyConnected(), y, build.constant(normal(2, 4)), ABSENT))
+    changed, _ = equalize(graph, [[normal(3, 4)]])
+    assert not run_float(changed, [normal(1, 4)])[0].any()
+    with pytest.raises(BadInputError, match="no sample"):
+        quantize_static(graph, [], method=MinMax())
