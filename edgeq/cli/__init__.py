@@ -9,6 +9,7 @@ import os
 import pkgutil
 import sys
 import traceback
+import warnings
 from collections.abc import Sequence
 from typing import Annotated, Any
 
@@ -52,7 +53,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # names of files and tensors may hold anything
     try:
-        code = _run(sys.argv[1:] if arguments is None else list(arguments))
+        with warnings.catch_warnings():
+            warnings.showwarning = _show_warning
+            code = _run(sys.argv[1:] if arguments is None else list(arguments))
         sys.stdout.flush()
         return code
     except EdgeqError as error:
@@ -119,13 +122,24 @@ def _show_next_steps() -> None:
 
 
 def _fail(message: str, code: int) -> int:
-    """Print an error; control characters of names in it are spelled out."""
+    """Print an error, with a traceback where that is asked, and return the code."""
     if os.environ.get("EDGEQ_DEBUG") == "1" and sys.exc_info()[0] is not None:
         traceback.print_exc()
+    _tell(f"error: {message}")
+    return code
+
+
+def _show_warning(message: Warning | str, category: type[Warning], *_: object, **__: object) -> None:
+    """Print what edgeq warns of; libraries' remarks on arithmetic or deprecation are not for users."""
+    if issubclass(category, UserWarning):
+        _tell(f"warning: {message}")
+
+
+def _tell(message: str) -> None:
+    """Print to standard error; control characters, which names from files may hold, are spelled out."""
     shown = "".join(c if c.isprintable() or c == "\n" else c.encode("unicode_escape").decode() for c in message)
     with contextlib.suppress(OSError):  # a closed standard error leaves nobody to tell
-        print(f"error: {shown}", file=sys.stderr, flush=True)
-    return code
+        print(shown, file=sys.stderr, flush=True)
 
 
 def _drop_output() -> None:

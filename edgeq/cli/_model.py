@@ -6,6 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from edgeq import api
+from edgeq.errors import UsageError
 from edgeq.format.read import is_model
 from edgeq.ir.graph import Graph
 from edgeq.paths import read_bytes
@@ -19,6 +20,8 @@ def open_model(path: Path, *, board: str | None = None) -> api.Model:
     """
     if is_model(read_bytes(path)):
         return api.load(path)
+    if read_float(path) is not None:
+        raise UsageError(f"{str(path)!r} is a float model", hint="convert it first, with edgeq convert and --data")
     return api.convert(path, board=board)
 
 

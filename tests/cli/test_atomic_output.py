@@ -147,3 +147,13 @@ def test_a_kill_at_any_time_leaves_no_partial_output(complete: dict[str, bytes],
         process.send_signal(signal.SIGKILL)
         process.wait()
         assert not out.exists() or out.read_bytes() == complete["m.eqm"], f"seed {seed}, attempt {attempt}"
+
+
+def test_two_conversions_at_once_leave_a_complete_model(complete: dict[str, bytes], tmp_path: Path) -> None:
+    out = tmp_path / "m.eqm"
+    processes = [
+        subprocess.Popen(command_line("convert", INT8, "-o", out, "--quiet"), env=process_environment())
+        for _ in range(2)
+    ]
+    assert [process.wait(timeout=120) for process in processes] == [0, 0]
+    assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == complete

@@ -186,3 +186,18 @@ def test_build_writes_c_source(small: Path, tmp_path: Path) -> None:
     assert call("build", small, "--aot", "-o", folder) == 0
     assert (folder / "small.c").is_file()
     assert (folder / "CMakeLists.txt").is_file()
+
+
+def test_eval_of_real_targets_is_a_mean_squared_error(
+    small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    image = np.random.default_rng(0).normal(size=(6, 6, 6, 2)).astype(np.float32)
+    model = edgeq.load(small)
+    scores = np.concatenate([model.run([sample[None]])[0] for sample in image])
+    data = tmp_path / "data.npz"
+    np.savez(data, image=image, y=scores + np.float32(0.5))
+    found = report(capsys, "eval", small, "--data", data)
+    assert (found["metric"], found["samples"]) == ("mse", 6)
+    assert found["value"] == pytest.approx(0.25)
+    assert call("eval", small, "--data", data, "--metric", "mse", "--min", "0.1") == 1
+    assert call("eval", small, "--data", data, "--metric", "mse", "--max-drop", "0", "--source", small) == 0

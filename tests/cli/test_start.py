@@ -8,11 +8,12 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
-from cli_calls import command_line, process_environment, spawn
+from cli_calls import FLOAT, command_line, process_environment, spawn
 from small_models import small_model
 
-HEAVY = ("numpy", "cffi", "tflite", "rich.table", "edgeq.ops", "edgeq.api")
+HEAVY = ("numpy", "cffi", "tflite", "edgeq.ops", "edgeq.api")
 
 
 @pytest.mark.parametrize("arguments", [["--version"], ["--help"], []])
@@ -71,3 +72,12 @@ def test_a_name_with_control_characters_cannot_reach_the_terminal(tmp_path: Path
     done = spawn("inspect", tmp_path / "\x1b[31mred")
     assert done.returncode == 9
     assert "\x1b" not in done.stderr
+
+
+def test_a_warning_is_one_plain_line(tmp_path: Path) -> None:
+    data = tmp_path / "one.npz"
+    np.savez(data, x=np.random.default_rng(0).random((1, 8, 8, 1), np.float32))
+    done = spawn("convert", FLOAT, "-o", tmp_path / "m.eqm", "--data", data)
+    assert done.returncode == 0
+    assert done.stderr.startswith("warning: ")
+    assert ".py:" not in done.stderr
