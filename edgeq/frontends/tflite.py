@@ -79,8 +79,9 @@ class _Reader:
     def graph(self) -> Graph:
         self._check_ends()
         self._check_producers()
-        for operator in self._model.operators:
-            self._add(operator)
+        names = unique_names(self._output_name(operator) for operator in self._model.operators)
+        for operator, name in zip(self._model.operators, names, strict=True):
+            self._add(operator, name)
         if self._reasons:
             raise _refusal(self._reasons)
         return self._numbered()
@@ -127,11 +128,14 @@ class _Reader:
 
     # ---------------------------------------------------------------------------------------- operators
 
-    def _node_name(self, operator: RawOperator) -> str:
-        return self._names[operator.outputs[0]] if operator.outputs else f"operator_{operator.index}"
+    def _output_name(self, operator: RawOperator) -> str:
+        """Name an operator by its first output; converters join the names of what they fused, the first tells most."""
+        first = operator.outputs[0] if operator.outputs else ABSENT
+        if not 0 <= first < len(self._names):
+            return f"operator_{operator.index}"
+        return self._names[first].split(";")[0] or self._names[first]
 
-    def _add(self, operator: RawOperator) -> None:
-        name = self._node_name(operator)
+    def _add(self, operator: RawOperator, name: str) -> None:
         try:
             inputs = tuple(None if index == ABSENT else self._tensor(index) for index in operator.inputs)
             outputs = tuple(self._tensor(index) for index in operator.outputs)

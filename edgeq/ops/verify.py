@@ -53,7 +53,8 @@ def mixed_nodes(graph: Graph) -> list[Reason]:
             real = next((tensor for tensor in tensors if tensor.dtype.is_float), None)
             if codes is None or real is None:
                 continue
-            reason = f"hybrid: {real.name!r} is float32, {codes.name!r} is {codes.dtype.numpy}"
+            real_name, codes_name = (tensor.name.split(";")[0] for tensor in (real, codes))
+            reason = f"hybrid: {real_name!r} is float32, {codes_name!r} is {codes.dtype.numpy}"
         hint = "convert from the float model with calibration data instead"
         reasons.append((node.name, node.op.name, reason, hint))
     return reasons
