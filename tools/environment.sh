@@ -34,6 +34,11 @@ want_packages() {
   return 0
 }
 
+# Whether a Python's C headers are there, which the binding is compiled against.
+has_headers() {
+  "$1" -c 'import os, sys, sysconfig; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
+}
+
 # Make .venv and install edgeq with the given extras into it, from this checkout.
 make_environment() {
   local extras=$1 python stamp
@@ -41,6 +46,10 @@ make_environment() {
   if ! command -v cc >/dev/null 2>&1 && ! command -v gcc >/dev/null 2>&1; then
     want_packages gcc libc6-dev
     command -v gcc >/dev/null 2>&1 || { say "edgeq needs a C compiler: sudo apt install gcc libc6-dev"; return 1; }
+  fi
+  if ! has_headers "$python"; then
+    want_packages "$("$python" -c 'import sys; print("python%d.%d-dev" % sys.version_info[:2])')"
+    has_headers "$python" || { say "edgeq needs Python's C headers; see the command above"; return 1; }
   fi
   if [ ! -x .venv/bin/python ]; then
     if ! "$python" -m venv .venv 2>/dev/null; then
