@@ -30,7 +30,7 @@ from edgeq.report import table
 from edgeq.rewrite.batch import evaluation_batch
 from edgeq.runtime.litert import ReferenceInterpreter, installed_package
 
-_WIDTH = 36  # characters of the column that names what is compared
+_WIDTH = 42  # characters of the column that names what is compared
 
 
 class _Demo:
@@ -70,7 +70,7 @@ def run_demo(*, samples: int, board: str, toolchain: str | None) -> None:
         target = _open_board(demo, stack, model, board=board, toolchain=toolchain)
 
         demo.head(f"2. Every way to run it gives the NumPy twin's integers, on {samples} held-out pictures")
-        _compare_steps(demo, f"{host.label}, here", model, host, tests, samples)
+        _compare_steps(demo, "native runtime, here", model, host, tests, samples)
         _compare_emitted(demo, model, tests, samples)
         if isinstance(target, Engine):
             _compare_steps(demo, target.label, model, target, tests, samples)
@@ -199,5 +199,5 @@ def _show_profiles(demo: _Demo, profiles: Sequence[Profile]) -> None:
     for profile in profiles:
         total = profile.totals[profile.unit].median
         amount = f"{total / 1000:,.1f} us" if profile.unit == "ns" else f"{total:,.0f} {profile.unit}"
-        where = f"{profile.board}, emulated" if profile.emulated else profile.board
-        demo.line(f"{where} ({profile.isa} kernels)", f"{amount} an inference")
+        where = f"{profile.board} (emulated)" if profile.emulated else profile.board
+        demo.line(f"{where}, {profile.isa} kernels", f"{amount} an inference")
