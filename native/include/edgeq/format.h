@@ -6,7 +6,7 @@
 
 #include <stdint.h>
 
-#if defined(__cplusplus) && !defined(_Static_assert)
+#if defined(__cplusplus)
 #define _Static_assert static_assert
 #endif
 
