@@ -7,6 +7,7 @@ import dataclasses
 import io
 import zipfile
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,15 +18,19 @@ from edgeq.api import Model
 from edgeq.compile.plan import PlanPort
 from edgeq.errors import BadInputError
 from edgeq.paths import read_bytes, write_bytes
-from edgeq.quantize.data import InputSpec, load_data
+from edgeq.quantize.data import DAMAGE, InputSpec, load_data
 
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # the date of every member, so that equal arrays give equal files
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Batches with one array (n, ...) per input; ``numbered`` when the file calls them in0, in1 and so on."""
+    """What to run: ``single``, the arrays of one inference, or else batches with one array (n, ...) per input.
 
+    ``numbered`` when the file calls them in0, in1 and so on.
+    """
+
+    single: list[np.ndarray] | None
     batches: Iterator[list[np.ndarray]]
     numbered: bool
 
@@ -38,23 +43,55 @@ def port_specs(ports: Sequence[PlanPort]) -> tuple[InputSpec, ...]:
 def read_inputs(path: Path, ports: Sequence[PlanPort]) -> Inputs:
     """Open the arrays of an .npz file, named as the inputs or numbered in their order.
 
-    Raises StorageError or BadInputError naming the path.
+    Arrays of exactly the inputs' shapes are one inference, others hold samples along their first axis. Raises
+    StorageError or BadInputError naming the path.
     """
     specs = port_specs(ports)
     numbered = tuple(dataclasses.replace(spec, name=f"in{index}") for index, spec in enumerate(specs))
-    by_number = {spec.name for spec in numbered} <= _members(path) and not {s.name for s in specs} <= _members(path)
-    data = load_data(path, numbered if by_number else specs)
-    if data.count == 0:
-        raise BadInputError(f"{path}: the arrays hold no samples")
-    return Inputs(data.batches(), by_number)
+    only = tuple(dataclasses.replace(spec, name="x") for spec in specs)
+    members = _members(path)
+    for candidates in (specs, numbered, *([only] if len(specs) == 1 else [])):
+        if {spec.name for spec in candidates} <= set(members):
+            single = _read_single(path, candidates)
+            batches = iter(()) if single is not None else load_data(path, candidates).batches()
+            return Inputs(single, batches, candidates is numbered)
+    wanted = " or ".join(", ".join(repr(spec.name) for spec in candidates) for candidates in (specs, numbered))
+    raise BadInputError(f"{path}: arrays {wanted} expected, found {', '.join(sorted(members)) or 'none'}")
 
 
-def _members(path: Path) -> set[str]:
+def _members(path: Path) -> list[str]:
+    with _archive(path) as archive:
+        return [name.removesuffix(".npy") for name in archive.namelist() if name.endswith(".npy")]
+
+
+@contextmanager
+def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(io.BytesIO(read_bytes(path))) as archive:
-            return {name.removesuffix(".npy") for name in archive.namelist()}
-    except zipfile.BadZipFile as error:
-        raise BadInputError(f"{path}: not an .npz file: {error}") from None
+            yield archive
+    except (
+        *DAMAGE,
+        ValueError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:  # the last two: unknown compression, encrypted
+        raise BadInputError(f"{path}: not an .npz file that can be read: {error}") from None
+
+
+def _read_single(path: Path, specs: Sequence[InputSpec]) -> list[np.ndarray] | None:
+    """Read the arrays if each has exactly its input's shape, so that no more is read than the model holds."""
+    arrays = []
+    with _archive(path) as archive:
+        for spec in specs:
+            with archive.open(f"{spec.name}.npy") as member:
+                version = np.lib.format.read_magic(member)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, _, dtype = read(member)
+                if shape != spec.shape or dtype.kind not in "buif":
+                    return None
+            with archive.open(f"{spec.name}.npy") as member:
+                arrays.append(np.lib.format.read_array(member, allow_pickle=False))
+    return arrays
 
 
 def write_arrays(path: Path, names: Sequence[str], arrays: Sequence[np.ndarray], *, numbered: bool) -> None:

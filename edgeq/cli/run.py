@@ -33,9 +33,10 @@ def command(
     ] = "native",
     quiet: QuietOption = False,
 ) -> None:
-    """Run a model on every sample of a file, here or on a board.
+    """Run a model on the arrays of a file, here or on a board.
 
-    Outputs are numbered when the inputs are.
+    Arrays of exactly the inputs' shapes are one inference; others hold samples along their first axis. Outputs are
+    numbered when the inputs are.
     """
     import numpy as np
 
@@ -45,15 +46,13 @@ def command(
     from edgeq.cli._model import open_model
     from edgeq.cli._output import progress
     from edgeq.cli._paths import require_new_file
-    from edgeq.errors import UsageError
+    from edgeq.errors import BadInputError, UsageError
 
     if engine != "native" and board is not None:
         raise UsageError("--engine is for this machine, --board for another: give one of them")
     require_new_file(output, inputs=[model, input])
     opened = open_model(model, board=board)
     inputs = read_inputs(input, opened.inputs)
-    size = leading_size([port.shape for port in opened.inputs])
-    parts: list[list[np.ndarray]] = []
     done = 0
     with (
         open_engine(opened, board=board, ssh=ssh, toolchain=toolchain) as target,
@@ -61,11 +60,18 @@ def command(
     ):
         here = one_by_one(lambda feed: opened.run(feed, engine=engine))
         runner = here if board is None else target.runner(opened)
-        for batch in inputs.batches:
-            parts.append(run_samples(runner, batch, size=size))
-            done += len(batch[0])
-            seen(done)
-    outputs = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
+        if inputs.single is not None:
+            outputs = list(runner([inputs.single])[0])
+        else:
+            size = leading_size([port.shape for port in opened.inputs])
+            parts: list[list[np.ndarray]] = []
+            for batch in inputs.batches:
+                parts.append(run_samples(runner, batch, size=size))
+                done += len(batch[0])
+                seen(done)
+            if not parts:
+                raise BadInputError(f"{input}: the arrays hold no samples")
+            outputs = [np.concatenate(arrays) for arrays in zip(*parts, strict=True)]
     write_arrays(output, [port.name for port in opened.outputs], outputs, numbered=inputs.numbered)
     if not quiet:
-        print(f"ran {done} samples, wrote {output}")
+        print(f"ran {'one inference' if inputs.single is not None else f'{done} samples'}, wrote {output}")

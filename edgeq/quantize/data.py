@@ -27,7 +27,7 @@ from edgeq.ir.graph import Graph
 
 MAX_BYTES = 4 << 30  # of all arrays together, unpacked
 BATCH = 32
-_DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError)  # what reading a broken archive raises
+DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError)  # what reading a broken archive raises
 _FLOATS = ("float16", "float32", "float64", "uint8")  # what a float input takes
 
 
@@ -185,7 +185,7 @@ class _Header:
             version = np.lib.format.read_magic(stream)
             reader = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
             shape, by_columns, dtype = reader(stream)
-        except (ValueError, *_DAMAGE) as error:
+        except (ValueError, *DAMAGE) as error:
             raise BadInputError(f"{path}: {name} is not a NumPy array: {error}") from None
         if dtype.hasobject or dtype.kind not in "buif":
             raise BadInputError(f"{path}: {name} holds {dtype}, numbers expected")
@@ -203,7 +203,7 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> Iterator[tuple[I
     """Open a .npy member and read its header."""
     try:
         stream = archive.open(name)
-    except (NotImplementedError, RuntimeError, *_DAMAGE) as error:  # encrypted, or compressed in an unknown way
+    except (NotImplementedError, RuntimeError, *DAMAGE) as error:  # encrypted, or compressed in an unknown way
         raise BadInputError(f"{path}: {name} cannot be unpacked: {error}") from None
     with stream:
         yield stream, _Header.read(stream, name, path=path, declared=archive.getinfo(name).file_size)
@@ -236,7 +236,7 @@ def _values(stream: IO[bytes], header: _Header, rows: int, name: str, path: Path
     size = header.dtype.itemsize * rows * math.prod(header.shape[1:])
     try:
         raw = stream.read(size)
-    except _DAMAGE as error:
+    except DAMAGE as error:
         raise BadInputError(f"{path}: {name} is damaged: {error}") from None
     if len(raw) != size:
         raise BadInputError(f"{path}: {name} ends after {len(raw)} of {size} bytes")

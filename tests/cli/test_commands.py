@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_calls import CALIBRATION, FLOAT, INT8, TESTS, call, report
+from frontends.tflite_builder import Model, O, T, build
 from small_models import small_model, small_plan
 
 import edgeq
@@ -201,3 +202,20 @@ def test_eval_of_real_targets_is_a_mean_squared_error(
     assert found["value"] == pytest.approx(0.25)
     assert call("eval", small, "--data", data, "--metric", "mse", "--min", "0.1") == 1
     assert call("eval", small, "--data", data, "--metric", "mse", "--max-drop", "0", "--source", small) == 0
+
+
+def test_run_gives_a_whole_inference_as_it_is(tmp_path: Path) -> None:
+    """Inputs without a common batch axis, and an output that has none."""
+    tensors = [T(name, shape, scale=0.1) for name, shape in (("a", (2, 3)), ("b", (1, 3)), ("s", (2, 3)), ("y", (6,)))]
+    operators = [
+        O("ADD", [0, 1], [2], ("AddOptions", {})),
+        O("RESHAPE", [2], [3], ("ReshapeOptions", {"NewShape": [6]})),
+    ]
+    source, given, out = tmp_path / "m.tflite", tmp_path / "x.npz", tmp_path / "y.npz"
+    source.write_bytes(build(Model(tensors, operators, [0, 1], [3])))
+    a, b = np.arange(6, dtype=np.int8).reshape(2, 3), np.array([[10, 20, 30]], np.int8)
+    np.savez(given, in0=a, in1=b)
+    assert call("run", source, "-i", given, "-o", out) == 0
+    with np.load(out) as arrays:
+        assert arrays.files == ["out0"]
+        np.testing.assert_array_equal(arrays["out0"], (a + b).reshape(-1))
