@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import json
+import math
 import struct
 import zlib
 from typing import Any
 
 import numpy as np
 
-from edgeq.compile.plan import NamedTensor, Plan, PlannedStep, PlanPort, Value
+from edgeq.compile.plan import ALIGNMENT, NamedTensor, Plan, PlannedStep, PlanPort, Value
 from edgeq.errors import EdgeqError, ModelFormatError
 from edgeq.format import layout
 from edgeq.format.params import unpack_step
@@ -32,7 +33,9 @@ def read_model(data: bytes) -> Plan:
         return _read(data, header)
     except EdgeqError:
         raise
-    except (struct.error, KeyError, IndexError, ValueError, TypeError, UnicodeDecodeError, OverflowError) as error:
+    except (
+        struct.error, KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError, RecursionError
+    ) as error:  # fmt: skip
         raise ModelFormatError(f"the model file contradicts itself: {error!r}") from None
 
 
@@ -59,56 +62,90 @@ def _checked_header(data: bytes) -> dict[str, Any]:
     return header
 
 
+def _check_sections(data: bytes, header: dict[str, Any]) -> None:
+    end = header["header_bytes"]
+    for name, _ in layout.SECTIONS:
+        start, size = header[f"{name}_offset"], header[f"{name}_size"]
+        _expect(start % ALIGNMENT == 0 and end <= start, f"section {name} begins at {start}")
+        end = start + size
+        _expect(end <= len(data), f"section {name} ends at {end}, the file at {len(data)}")
+
+
 def _read(data: bytes, header: dict[str, Any]) -> Plan:
-    def section(name: str) -> bytes:
-        start = header[f"{name}_offset"]
-        return data[start : start + header[f"{name}_size"]]
-
-    metadata = json.loads(section("metadata"))
-    constants, params = section("constants"), section("params")
-    locations = np.frombuffer(section("locations"), "<u4")
-    values = []
-    for location, (name, shape, dtype_name, quant) in zip(locations.tolist(), metadata["values"], strict=True):
-        dtype = DType[dtype_name]
-        stored = None
-        if location & layout.CONSTANT_BIT:
-            start = location & ~layout.CONSTANT_BIT
-            count = int(np.prod(shape, dtype=np.int64))
-            stored = np.frombuffer(constants, dtype.numpy, count, start).reshape(shape)
-        quantized = None if quant is None else QuantParams(tuple(quant[0]), tuple(quant[1]), quant[2])
-        offset = 0 if stored is not None else location
-        values.append(Value(name, _shape(shape), dtype, quantized, offset, stored))
-
-    operands = np.frombuffer(section("operands"), "<u2").tolist()
-    raw_steps = section("steps")
-    steps = []
-    for index, (name, op) in enumerate(metadata["steps"]):
-        record = layout.STEP.unpack(raw_steps, index * layout.STEP.size_bytes)
-        step = unpack_step(step_of_code(record["code"]), params[record["params_offset"] :], constants)
-        first, middle = record["first_operand"], record["first_operand"] + record["input_count"]
-        outputs = operands[middle : middle + record["output_count"]]
-        steps.append(
-            PlannedStep(step, name, op, tuple(operands[first:middle]), tuple(outputs), record["scratch_offset"])
-        )
-
-    raw_ports = section("ports")
-    ports = []
-    for index, (name, shape) in enumerate(metadata["ports"]):
-        record = layout.PORT.unpack(raw_ports, index * layout.PORT.size_bytes)
-        ports.append(PlanPort(name, record["tensor"], DType.of_code(record["declared_dtype"]), _shape(shape)))
+    _check_sections(data, header)
+    sections = {name: data[header[f"{name}_offset"] :][: header[f"{name}_size"]] for name, _ in layout.SECTIONS}
+    metadata = json.loads(sections["metadata"])
+    values = _values(sections, metadata["values"])
+    ports = _ports(sections, metadata["ports"], values)
+    _expect(len(metadata["steps"]) == header["step_count"], "another number of steps in the metadata")
+    _expect(len(ports) == header["input_count"] + header["output_count"], "another number of ports in the metadata")
+    named = [NamedTensor(str(name), int(value), _shape(shape)) for name, value, shape in metadata["tensors"]]
+    for tensor in named:
+        _expect(0 <= tensor.value < len(values), f"{tensor.name!r} names tensor {tensor.value}")
     return Plan(
-        name=metadata["name"],
-        rounding=metadata["rounding"],
-        values=tuple(values),
-        steps=tuple(steps),
-        inputs=tuple(ports[: header["input_count"]]),
-        outputs=tuple(ports[header["input_count"] :]),
-        tensors=tuple(NamedTensor(name, value, _shape(shape)) for name, value, shape in metadata["tensors"]),
+        name=str(metadata["name"]),
+        rounding=str(metadata["rounding"]),
+        values=values,
+        steps=_steps(sections, metadata["steps"], values),
+        inputs=ports[: header["input_count"]],
+        outputs=ports[header["input_count"] :],
+        tensors=tuple(named),
         arena_bytes=header["arena_bytes"],
-        lower_bound_bytes=metadata["lower_bound_bytes"],
+        lower_bound_bytes=int(metadata["lower_bound_bytes"]),
         keeps_tensors=bool(header["flags"] & layout.FLAG_KEEPS_TENSORS),
     )
 
 
+def _values(sections: dict[str, bytes], described: list[Any]) -> tuple[Value, ...]:
+    locations = np.frombuffer(sections["locations"], "<u4").tolist()
+    sizes = np.frombuffer(sections["tensor_bytes"], "<u4").tolist()
+    values = []
+    for location, size, (name, sizes_of, dtype_name, quant) in zip(locations, sizes, described, strict=True):
+        dtype, shape = DType[dtype_name], _shape(sizes_of)
+        _expect(math.prod(shape) * dtype.bytes == size, f"tensor {name!r} of shape {shape} in {size} bytes")
+        quantized = None if quant is None else QuantParams(tuple(quant[0]), tuple(quant[1]), quant[2])
+        stored = None
+        if location & layout.CONSTANT_BIT:
+            start = location & ~layout.CONSTANT_BIT
+            raw = np.frombuffer(sections["constants"], dtype.numpy.newbyteorder("<"), math.prod(shape), start)
+            stored = raw.astype(dtype.numpy).reshape(shape)
+        values.append(Value(str(name), shape, dtype, quantized, 0 if stored is not None else location, stored))
+    return tuple(values)
+
+
+def _ports(sections: dict[str, bytes], described: list[Any], values: tuple[Value, ...]) -> tuple[PlanPort, ...]:
+    ports = []
+    for index, (name, sizes) in enumerate(described):
+        record = layout.PORT.unpack(sections["ports"], index * layout.PORT.size_bytes)
+        port = PlanPort(str(name), record["tensor"], DType.of_code(record["declared_dtype"]), _shape(sizes))
+        value = values[port.value]
+        _expect(math.prod(port.shape) * value.dtype.bytes == value.bytes, f"port {name!r} of shape {port.shape}")
+        ports.append(port)
+    return tuple(ports)
+
+
+def _steps(sections: dict[str, bytes], described: list[Any], values: tuple[Value, ...]) -> tuple[PlannedStep, ...]:
+    operands = np.frombuffer(sections["operands"], "<u2").tolist()
+    steps = []
+    for index, (name, op) in enumerate(described):
+        record = layout.STEP.unpack(sections["steps"], index * layout.STEP.size_bytes)
+        packed = sections["params"][record["params_offset"] :]
+        step = unpack_step(step_of_code(record["code"]), packed, sections["constants"])
+        first, middle = record["first_operand"], record["first_operand"] + record["input_count"]
+        inputs, outputs = operands[first:middle], operands[middle : middle + record["output_count"]]
+        whole = len(inputs) + len(outputs) == record["input_count"] + record["output_count"]
+        _expect(whole and max([*inputs, *outputs]) < len(values), f"step {index} has operands that are not there")
+        _expect(all(values[output].data is None for output in outputs), f"step {index} writes a constant")
+        steps.append(PlannedStep(step, str(name), str(op), tuple(inputs), tuple(outputs), record["scratch_offset"]))
+    return tuple(steps)
+
+
 def _shape(sizes: list[int]) -> Shape:
-    return tuple(int(size) for size in sizes)
+    shape = tuple(int(size) for size in sizes)
+    _expect(all(size >= 1 for size in shape), f"a shape {shape}")
+    return shape
+
+
+def _expect(holds: bool, found: str) -> None:
+    if not holds:
+        raise ModelFormatError(f"the model file contradicts itself: {found}")

@@ -94,7 +94,7 @@ def _port(plan: Plan, port: PlanPort) -> bytes:
     if len(port.shape) > layout.MAX_RANK:
         raise UnsupportedError(f"{port.name!r} has {len(port.shape)} dimensions, a model file holds {layout.MAX_RANK}")
     quant = value.quant or QuantParams.of(1.0)
-    name = port.name.encode()[: layout.NAME_BYTES].decode(errors="ignore").encode()
+    name = port.name.replace("\0", "").encode()[: layout.NAME_BYTES].decode(errors="ignore").encode()
     return layout.PORT.pack(
         tensor=port.value,
         dtype=value.dtype.code,

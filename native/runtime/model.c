@@ -5,8 +5,12 @@
 
 _Static_assert((-1 >> 1) == -1, "edgeq needs an arithmetic right shift");
 
-/* Steps looked at while the order is proved; a file that needs more is refused, so that opening takes bounded time. */
-#define MAX_ORDER_WORK (1u << 26)
+/* Pairs of operands and steps compared while a file is opened; one that needs more is refused, so that opening takes
+ * bounded time. Real models need thousands. */
+#define MAX_WORK (UINT32_C(1) << 24)
+
+#define SMALLEST_SCALE UINT32_C(0x00800000) /* bits of the smallest normal float32 */
+#define INFINITE_SCALE UINT32_C(0x7F800000)
 
 typedef struct section {
   uint32_t offset;
@@ -17,15 +21,19 @@ static eq_status check_header(const eq_header_record *h, size_t n_bytes) {
   if (h->magic != EQ_MAGIC) return EQ_ERR_MAGIC;
   if (h->major != EQ_FORMAT_MAJOR) return EQ_ERR_VERSION;
   if (h->file_bytes != n_bytes) return EQ_ERR_TRUNCATED;
-  if (h->header_bytes < sizeof *h || h->header_bytes > n_bytes || h->header_bytes % 16 != 0) return EQ_ERR_HEADER;
+  if (h->header_bytes < sizeof *h || h->header_bytes % 16 != 0) return EQ_ERR_HEADER;
   if (eq_crc32(0, h, offsetof(eq_header_record, header_crc)) != h->header_crc) return EQ_ERR_HEADER;
   if ((h->flags & ~(uint32_t)EQ_KNOWN_FLAGS) != 0 || h->kernel_abi != EQ_KERNEL_ABI) return EQ_ERR_VERSION;
   if (h->layout != EQ_LAYOUT_PORTABLE) return EQ_ERR_LAYOUT;
   if (h->arena_bytes % 16 != 0 || h->arena_bytes >= EQ_LOCATION_CONSTANT) return EQ_ERR_HEADER;
+  for (size_t i = 0; i < sizeof h->reserved / sizeof h->reserved[0]; i++) {
+    if (h->reserved[i] != 0) return EQ_ERR_HEADER;
+  }
   return EQ_OK;
 }
 
-/* Sections follow the header in order, aligned, without overlap, inside the file, with the sizes their counts ask for. */
+/* Sections follow the header in order, aligned, without overlap, inside the file, with the sizes their counts ask for.
+ * The first one begins inside the file, so the header ends there too. */
 static eq_status check_sections(const eq_header_record *h) {
   const section found[] = {
       {h->locations_offset, h->locations_size}, {h->tensor_bytes_offset, h->tensor_bytes_size},
@@ -40,13 +48,21 @@ static eq_status check_sections(const eq_header_record *h) {
     if (found[i].size > h->file_bytes - found[i].offset) return EQ_ERR_SECTION;
     end = found[i].offset + found[i].size;
   }
-  if (h->tensor_count > UINT16_MAX || h->locations_size != h->tensor_count * 4) return EQ_ERR_SECTION;
-  if (h->tensor_bytes_size != h->tensor_count * 4) return EQ_ERR_SECTION;
-  if (h->step_count > UINT16_MAX || h->steps_size != h->step_count * sizeof(eq_step_record)) return EQ_ERR_SECTION;
-  if (h->operand_count > UINT32_C(0x10000000) || h->operands_size != h->operand_count * 2) return EQ_ERR_SECTION;
-  const uint32_t port_count = (uint32_t)h->input_count + h->output_count;
-  if (h->ports_size != port_count * sizeof(eq_port_record)) return EQ_ERR_SECTION;
+  const uint64_t tensors = h->tensor_count, steps = h->step_count, operands = h->operand_count;
+  const uint64_t ports = (uint64_t)h->input_count + h->output_count;
+  if (h->locations_size != tensors * sizeof(eq_location)) return EQ_ERR_SECTION;
+  if (h->tensor_bytes_size != tensors * sizeof(uint32_t)) return EQ_ERR_SECTION;
+  if (h->steps_size != steps * sizeof(eq_step_record)) return EQ_ERR_SECTION;
+  if (h->operands_size != operands * sizeof(uint16_t)) return EQ_ERR_SECTION;
+  if (h->ports_size != ports * sizeof(eq_port_record)) return EQ_ERR_SECTION;
   return EQ_OK;
+}
+
+/* Take n from what is left of the work; false when there is not as much. */
+static bool spend(uint32_t *work, uint64_t n) {
+  if (n > *work) return false;
+  *work -= (uint32_t)n;
+  return true;
 }
 
 static bool is_constant(const eq_model *m, uint32_t tensor) {
@@ -57,7 +73,8 @@ static eq_status check_tensors(const eq_model *m) {
   for (uint32_t i = 0; i < m->header->tensor_count; i++) {
     const uint32_t limit = is_constant(m, i) ? m->header->constants_size : m->header->arena_bytes;
     const uint32_t offset = m->locations[i] & ~EQ_LOCATION_CONSTANT;
-    if (offset % 16 != 0 || offset > limit || m->tensor_bytes[i] > limit - offset) return EQ_ERR_TENSOR;
+    if (offset % 16 != 0 || offset > limit) return EQ_ERR_TENSOR;
+    if (m->tensor_bytes[i] == 0 || m->tensor_bytes[i] > limit - offset) return EQ_ERR_TENSOR;
   }
   return EQ_OK;
 }
@@ -80,21 +97,35 @@ static uint32_t dtype_bytes(uint32_t dtype) {
   }
 }
 
+static eq_status check_port(const eq_model *m, const eq_port_record *port) {
+  if (port->tensor >= m->header->tensor_count || port->rank > EQ_MAX_RANK) return EQ_ERR_PORT;
+  if (dtype_bytes(port->declared_dtype) == 0) return EQ_ERR_PORT;
+  const uint64_t elements = eq_volume(port->dims, EQ_MAX_RANK); /* no tensor has 0 bytes, as an unknown dtype would */
+  if (eq_scaled(elements, dtype_bytes(port->dtype)) != m->tensor_bytes[port->tensor]) return EQ_ERR_PORT;
+  for (uint32_t d = port->rank; d < EQ_MAX_RANK; d++) {
+    if (port->dims[d] != 1) return EQ_ERR_PORT;
+  }
+  if (port->scale_bits < SMALLEST_SCALE || port->scale_bits >= INFINITE_SCALE) return EQ_ERR_PORT;
+  for (uint32_t i = 1; i < EQ_NAME_BYTES; i++) {
+    if (port->name[i - 1] == 0 && port->name[i] != 0) return EQ_ERR_PORT;
+  }
+  if ((port->reserved[0] | port->reserved[1] | port->reserved[2]) != 0) return EQ_ERR_PORT;
+  return EQ_OK;
+}
+
 static eq_status check_ports(const eq_model *m) {
   const uint32_t count = (uint32_t)m->header->input_count + m->header->output_count;
   for (uint32_t i = 0; i < count; i++) {
-    const eq_port_record *port = &m->ports[i];
-    if (port->tensor >= m->header->tensor_count || port->rank > EQ_MAX_RANK) return EQ_ERR_PORT;
-    if (i < m->header->input_count && is_constant(m, port->tensor)) return EQ_ERR_PORT;
-    if (dtype_bytes(port->dtype) == 0 || dtype_bytes(port->declared_dtype) == 0) return EQ_ERR_PORT;
-    const uint64_t elements = eq_volume(port->dims, EQ_MAX_RANK);
-    if (eq_scaled(elements, dtype_bytes(port->dtype)) != m->tensor_bytes[port->tensor]) return EQ_ERR_PORT;
+    const eq_status status = check_port(m, &m->ports[i]);
+    if (status != EQ_OK) return status;
+    if (i < m->header->input_count && is_constant(m, m->ports[i].tensor)) return EQ_ERR_PORT;
   }
   return EQ_OK;
 }
 
+/* True when two ranges below 2^31 share a byte; only b, which may be scratch, may be empty. */
 static bool overlap(uint32_t a, uint32_t a_bytes, uint32_t b, uint32_t b_bytes) {
-  return a < b + b_bytes && b < a + a_bytes;
+  return b_bytes != 0 && a < b + b_bytes && b < a + a_bytes;
 }
 
 /* True when the memory of tensor `t`, in the arena, shares a byte with `offset .. offset + bytes`. */
@@ -125,12 +156,15 @@ static eq_status check_overlaps(const eq_model *m, const eq_step_record *s, uint
   return EQ_OK;
 }
 
-static eq_status check_step(const eq_model *m, const eq_step_record *s) {
+/* Check one step by itself; its operands follow those of the step before, which end at `*operands`. */
+static eq_status check_step(const eq_model *m, const eq_step_record *s, uint32_t *operands, uint32_t *work) {
   const eq_header_record *h = m->header;
   const eq_step_kind *kind = eq_step_kind_of(s->code);
   if (kind == NULL) return EQ_ERR_OP;
   const uint32_t count = (uint32_t)s->input_count + s->output_count;
-  if (s->first_operand > h->operand_count || count > h->operand_count - s->first_operand) return EQ_ERR_STEP;
+  if (s->reserved != 0 || s->first_operand != *operands) return EQ_ERR_STEP;
+  if (count > h->operand_count - s->first_operand) return EQ_ERR_STEP;
+  *operands += count;
   for (uint32_t i = 0; i < count; i++) {
     const uint32_t tensor = m->operands[s->first_operand + i];
     if (tensor >= h->tensor_count) return EQ_ERR_STEP;
@@ -151,7 +185,17 @@ static eq_status check_step(const eq_model *m, const eq_step_record *s) {
   };
   const eq_status status = kind->check(&seen, m->params + s->params_offset);
   if (status != EQ_OK) return status;
+  if (!spend(work, (uint64_t)count * s->output_count)) return EQ_ERR_STEP;
   return check_overlaps(m, s, kind->in_place);
+}
+
+static eq_status check_steps(const eq_model *m, uint32_t *work) {
+  uint32_t operands = 0;
+  for (uint32_t i = 0; i < m->header->step_count; i++) {
+    const eq_status status = check_step(m, &m->steps[i], &operands, work);
+    if (status != EQ_OK) return status;
+  }
+  return operands == m->header->operand_count ? EQ_OK : EQ_ERR_STEP;
 }
 
 /* True when the step writes memory that holds tensor `t`. */
@@ -170,39 +214,38 @@ static eq_status check_source(const eq_model *m, uint32_t t, uint32_t before, ui
   if (is_constant(m, t)) return EQ_OK;
   for (uint32_t i = before; i-- > 0;) {
     const eq_step_record *s = &m->steps[i];
-    if (++*work > MAX_ORDER_WORK) return EQ_ERR_ORDER;
+    if (!spend(work, 1 + (uint64_t)s->output_count)) return EQ_ERR_ORDER;
     const uint16_t *outputs = m->operands + s->first_operand + s->input_count;
     for (uint32_t j = 0; j < s->output_count; j++) {
       if (outputs[j] == t) return EQ_OK;
     }
-    *work += s->output_count;
     if (clobbers(m, s, t)) return EQ_ERR_ORDER;
   }
+  if (!spend(work, m->header->input_count)) return EQ_ERR_ORDER;
   for (uint32_t i = 0; i < m->header->input_count; i++) {
     if (m->ports[i].tensor == t) return EQ_OK;
   }
   return EQ_ERR_ORDER;
 }
 
-static eq_status check_order(const eq_model *m) {
-  uint32_t work = 0;
+static eq_status check_order(const eq_model *m, uint32_t *work) {
   for (uint32_t i = 0; i < m->header->input_count; i++) {
+    if (!spend(work, i)) return EQ_ERR_ORDER;
     for (uint32_t j = 0; j < i; j++) {
       const uint32_t other = m->ports[j].tensor;
-      if (++work > MAX_ORDER_WORK) return EQ_ERR_ORDER;
       if (tensor_overlaps(m, m->ports[i].tensor, m->locations[other], m->tensor_bytes[other])) return EQ_ERR_PORT;
     }
   }
   for (uint32_t i = 0; i < m->header->step_count; i++) {
     const eq_step_record *s = &m->steps[i];
     for (uint32_t j = 0; j < s->input_count; j++) {
-      const eq_status status = check_source(m, m->operands[s->first_operand + j], i, &work);
+      const eq_status status = check_source(m, m->operands[s->first_operand + j], i, work);
       if (status != EQ_OK) return status;
     }
   }
   for (uint32_t i = 0; i < m->header->output_count; i++) {
     const uint32_t tensor = m->ports[m->header->input_count + i].tensor;
-    const eq_status status = check_source(m, tensor, m->header->step_count, &work);
+    const eq_status status = check_source(m, tensor, m->header->step_count, work);
     if (status != EQ_OK) return status;
   }
   return EQ_OK;
@@ -227,10 +270,11 @@ eq_status eq_model_open(eq_model *model, const void *bytes, size_t n_bytes) {
       .params = file + h->params_offset,
       .constants = file + h->constants_offset,
   };
+  uint32_t work = MAX_WORK;
   status = check_tensors(model);
   if (status == EQ_OK) status = check_ports(model);
-  for (uint32_t i = 0; status == EQ_OK && i < h->step_count; i++) status = check_step(model, &model->steps[i]);
-  if (status == EQ_OK) status = check_order(model);
+  if (status == EQ_OK) status = check_steps(model, &work);
+  if (status == EQ_OK) status = check_order(model, &work);
   return status;
 }
 
