@@ -17,7 +17,14 @@ from edgeq.ir.dtypes import DType
 from edgeq.ir.graph import ABSENT, Graph, Node, Tensor
 from edgeq.ir.qparams import QuantParams
 from edgeq.ops.base import RangeRule
-from edgeq.quantize.affine import params_of_range, quantize, quantize_bias, quantize_weights, round_range
+from edgeq.quantize.affine import (
+    least_scales,
+    params_of_range,
+    quantize,
+    quantize_bias,
+    quantize_weights,
+    round_range,
+)
 from edgeq.quantize.calibrate import calibrate
 from edgeq.quantize.equalize import equalize
 from edgeq.quantize.groups import Groups, find_groups, separate_fixed
@@ -59,14 +66,13 @@ def quantize_static(
 def quantize_for_shape(graph: Graph) -> Graph:
     """Return an int8 graph with made-up activation ranges about [-1, 1]: right in size, meaningless in value.
 
-    The ranges differ a little from each other, as real ones would, so that no two tables become one. Biases that do
-    not fit at these ranges are cut.
+    The ranges differ a little from each other, as real ones would, so that no two tables become one.
     """
     graph = separate_fixed(_checked(graph))
     groups = find_groups(graph)
     reaches = {index: 1 + (group % 1000) / 1000 for index, group in groups.of.items()}
     ranges = {index: (-reach, reach) for index, reach in reaches.items()}
-    return _Quantizer(graph, groups, ranges, cut_biases=True).run(DType.F32)
+    return _Quantizer(graph, groups, ranges).run(DType.F32)
 
 
 def _checked(graph: Graph) -> Graph:
@@ -83,9 +89,8 @@ def _checked(graph: Graph) -> Graph:
 class _Quantizer:
     """Builds the quantized graph; constants get one copy for each way in which they are used."""
 
-    def __init__(self, graph: Graph, groups: Groups, ranges: Mapping[int, Range], *, cut_biases: bool = False) -> None:
+    def __init__(self, graph: Graph, groups: Groups, ranges: Mapping[int, Range]) -> None:
         self.graph = graph
-        self.cut_biases = cut_biases
         self.tensors = list(graph.tensors)
         self.copies: dict[tuple[object, ...], int] = {}
         joined: dict[int, Range] = {}
@@ -130,7 +135,8 @@ class _Quantizer:
             if not self._is_constant(index) or position == bias:
                 continue
             if position == weight:
-                inputs[position] = self._weights(index, node.op.weight_axis)
+                least = None if bias is None else self._least_scales(inputs[bias], inputs[0])
+                inputs[position] = self._weights(index, node.op.weight_axis, least)
             elif node.op.range_rule is RangeRule.SAME and node.outputs[0] in self.params:
                 inputs[position] = self._plain(index, self.params[node.outputs[0]])
             else:
@@ -142,12 +148,21 @@ class _Quantizer:
     def _is_constant(self, index: int) -> bool:
         return index != ABSENT and self.tensors[index].is_constant and self.tensors[index].dtype is DType.F32
 
-    def _weights(self, index: int, axis: int) -> int:
+    def _least_scales(self, bias: int, source: int) -> np.ndarray:
+        params = self.tensors[source].quant
+        assert params is not None
+        return least_scales(self._constant(bias)[1], input_scale=params.scale)
+
+    def _least_scales(self, bias: int, source: int) -> np.ndarray:
+        params = self.tensors[source].quant
+        assert params is not None
+        return least_scales(self._constant(bias)[1], params.scale)
+
+    def _weights(self, index: int, axis: int, least: np.ndarray | None) -> int:
         tensor, data = self._constant(index)
-        if (index, "weights", axis) in self.copies:
-            return self.copies[index, "weights", axis]
-        codes, params = quantize_weights(data, axis, name=tensor.name)
-        return self._copy((index, "weights", axis), tensor, codes, params)
+        codes, params = quantize_weights(data, axis, name=tensor.name, least=least)
+        key = (index, "weights", params)
+        return self.copies[key] if key in self.copies else self._copy(key, tensor, codes, params)
 
     def _bias(self, index: int, source: int, weights: int) -> int:
         tensor, data = self._constant(index)
@@ -155,8 +170,6 @@ class _Quantizer:
         assert source_params is not None
         assert params is not None
         scale = source_params.scale
-        if self.cut_biases:
-            data = np.clip(data, *(2.0**30 * scale * np.multiply.outer([-1, 1], params.scales)))
         key = (index, "bias", scale, weights)
         if key in self.copies:
             return self.copies[key]

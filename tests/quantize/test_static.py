@@ -85,6 +85,13 @@ def test_weights_are_symmetric_per_channel_and_empty_channels_get_the_largest_sc
     assert len(set(params.scales)) == 1
 
 
+def test_scale_of_a_dead_channel_widens_up_to_the_largest():
+    weights = np.float32([[1, -2], [1e-9, 0], [1e-9, 0]])
+    codes, params = quantize_weights(weights, 0, name="w", least=np.array([0, 1e-6, 9.0]))
+    assert params.scales == tuple(np.float32([2 / 127, 1e-6, 2 / 127]).tolist())
+    assert codes.tolist() == [[64, -127], [0, 0], [0, 0]]
+
+
 def test_bias_is_rounded_away_at_the_accumulators_scale_and_must_fit():
     weights = QuantParams.per_channel(np.float32([0.5, 0.25]), 0)
     codes, params = quantize_bias(np.float32([0.375, -0.375]), input_scale=0.5, weights=weights)
@@ -290,12 +297,26 @@ def test_constants_that_are_not_finite_are_refused_by_name_and_index():
         quantized(graph, np.ones((2, 2)))
 
 
-def test_bias_that_overflows_names_the_node():
+def test_weights_negligible_beside_their_bias_become_coarser_so_that_the_bias_fits():
     build = Builder()
-    x, w, b = build.input(1, 2), build.constant(np.full((1, 2), 1e-20)), build.constant(np.float32([9]))
+    weights, bias = np.float32([[1e-20, 2e-20], [0.5, 1]]), np.float32([9, -9])
+    x, w, b = build.input(1, 2), build.constant(weights), build.constant(bias)
     graph = build.graph(build.node(FullyConnected(), x, w, b))
-    with pytest.raises(InvalidValueError, match="fully_connected 'fully_connected0': bias 9 of output channel 0"):
-        quantized(graph, np.ones((2, 2)))
+    found = quantized(graph, np.float32([[1, 2], [3, 4]]))
+    source, codes, biases = found.input_tensors(found.nodes[0])
+    real = biases.data * np.array(codes.quant.scales) * source.quant.scale
+    np.testing.assert_allclose(real, bias, rtol=1e-2)
+    np.testing.assert_array_equal(codes.data, [[0, 0], [64, 127]])
+    assert biases.data[0] == pytest.approx(2**29, rel=1e-6)
+
+
+def test_dead_channel_keeps_its_bias():
+    build = Builder()
+    x, w, b = build.input(1, 2), build.constant([[1e-18, 0], [1, 0.5]]), build.constant([0.75, -0.25])
+    graph = build.graph(build.node(FullyConnected(), x, w, b))
+    data = normal(30, 2)
+    found = run_codes(quantized(graph, data), [data[0]])[0]
+    np.testing.assert_allclose(found, run_float(graph, [data[:1]])[0], atol=0.02)
 
 
 def test_quantized_graph_is_refused():
