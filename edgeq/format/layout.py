@@ -133,7 +133,7 @@ STEP = Record(
         Field("input_count", "u16", "operands that it reads"),
         Field("output_count", "u16", "operands that it writes"),
         Field("reserved", "u16", "zero"),
-        Field("first_operand", "u32", "index of its first operand; inputs, then outputs"),
+        Field("first_operand", "u32", "index of its first operand, the one after the step before; inputs, then outputs"),
         Field("params_offset", "u32", "its parameter struct in the params section"),
         Field("scratch_offset", "u32", "its scratch memory in the arena, a multiple of 16"),
         Field("scratch_bytes", "u32", "size of that; may be 0"),
