@@ -15,7 +15,6 @@ from edgeq.ir.qparams import QuantParams
 
 RANGE_BITS = 16
 NO_SCALE = 1e-30  # tensors and channels whose scale would be smaller count as all-zero
-LARGEST_BIAS = 2**29  # steps; what an accumulator can hold beside its products
 _WEIGHT_MAX = 127
 
 
@@ -72,21 +71,11 @@ def quantize_weights(
     largest = scales.max(initial=0, where=~empty)
     scales = np.where(empty, largest if largest > 0 else np.float32(1), scales)
     if least is not None:
-        scales = np.maximum(scales, np.minimum(least, scales.max(initial=0)).astype(np.float32))
-    if least is not None:
         scales = np.maximum(scales, least.astype(np.float32))
     ratios = weights.astype(np.float64) / scales.astype(np.float64).reshape(along)
     codes = np.clip(round_away(ratios), -_WEIGHT_MAX, _WEIGHT_MAX)
     codes[np.broadcast_to(empty.reshape(along), codes.shape)] = 0
     return codes.astype(np.int8), QuantParams.per_channel(scales, axis)
-
-
-def least_scales(bias: np.ndarray, *, input_scale: float) -> np.ndarray:
-    """Return the weight scales (C,) below which a bias (C,) would have too many steps for an accumulator.
-
-    Only channels whose weights are negligible beside their bias, 2^-22 of it and less, come near.
-    """
-    return np.asarray(np.abs(bias.astype(np.float64)) / (input_scale * LARGEST_BIAS))
 
 
 def least_scales(bias: np.ndarray, input_scale: float) -> np.ndarray:
@@ -95,7 +84,7 @@ def least_scales(bias: np.ndarray, input_scale: float) -> np.ndarray:
     Dead channels, whose weights are next to nothing beside their bias, need them. Coarser weights do no harm there: K
     products change by at most K * 255 / 2 steps of the accumulator, K / 2^22 of the bias.
     """
-    return np.abs(bias.astype(np.float64)) / (input_scale * 2.0**29)
+    return np.asarray(np.abs(bias.astype(np.float64)) / (input_scale * 2.0**29))
 
 
 def quantize_bias(bias: np.ndarray, *, input_scale: float, weights: QuantParams) -> tuple[np.ndarray, QuantParams]:

@@ -151,11 +151,6 @@ class _Quantizer:
     def _least_scales(self, bias: int, source: int) -> np.ndarray:
         params = self.tensors[source].quant
         assert params is not None
-        return least_scales(self._constant(bias)[1], input_scale=params.scale)
-
-    def _least_scales(self, bias: int, source: int) -> np.ndarray:
-        params = self.tensors[source].quant
-        assert params is not None
         return least_scales(self._constant(bias)[1], params.scale)
 
     def _weights(self, index: int, axis: int, least: np.ndarray | None) -> int:
