@@ -60,7 +60,7 @@ def test_keeping_tensors_gives_each_its_own_memory() -> None:
 
 
 def test_an_arena_larger_than_the_board_is_refused_with_both_figures() -> None:
-    board = Board("toy", "Toy", "linux", "core", "armv6", 1, 1, 100, "none")
+    board = Board(name="toy", title="Toy", kind="linux", cpu="core", isa="armv6", source="none", ram_bytes=100)
     with pytest.raises(DoesNotFitError, match=r"128 bytes.*toy has 100"):
         make_plan(_chain(), rounding=Rounding.NATIVE, board=board)
 
