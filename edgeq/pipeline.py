@@ -61,7 +61,8 @@ def convert_graph(
 ) -> Converted:
     """Turn a source graph into a plan; a float graph is quantized with calibration ``batches``.
 
-    Rounding, unless the recipe sets it, is native for what edgeq quantizes and tflite for what came quantized.
+    Rounding, unless the recipe sets it, is native for what edgeq quantizes and tflite for what came quantized. With
+    ``keep_tensors`` nothing is fused or rescaled, and no two tensors share memory.
     Raises UsageError when a float graph comes without data.
     """
     if is_quantized(graph):
