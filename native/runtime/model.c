@@ -123,14 +123,15 @@ static eq_status check_ports(const eq_model *m) {
   return EQ_OK;
 }
 
-/* True when two ranges below 2^31 share a byte; only b, which may be scratch, may be empty. */
+/* True when two ranges share a byte; b, which may be scratch, ends below 2^31 and may be empty. */
 static bool overlap(uint32_t a, uint32_t a_bytes, uint32_t b, uint32_t b_bytes) {
   return b_bytes != 0 && a < b + b_bytes && b < a + a_bytes;
 }
 
-/* True when the memory of tensor `t`, in the arena, shares a byte with `offset .. offset + bytes`. */
+/* True when tensor `t` shares a byte with `offset .. offset + bytes` of the arena. A constant's location, its top bit
+ * set, lies above every arena. */
 static bool tensor_overlaps(const eq_model *m, uint32_t t, uint32_t offset, uint32_t bytes) {
-  return !is_constant(m, t) && overlap(m->locations[t], m->tensor_bytes[t], offset, bytes);
+  return overlap(m->locations[t], m->tensor_bytes[t], offset, bytes);
 }
 
 /* A step's writes must miss each other, its scratch and its inputs; an output may lie exactly over an input where the

@@ -73,7 +73,7 @@ def run_fuzzer(program: Path, found: Path, seeds: Path, *, seconds: int, seed: i
     """Fuzz until something is found or the time is over; new inputs go to ``found``, findings beside it."""
     found.mkdir(exist_ok=True)
     options = [f"-max_total_time={seconds}", f"-max_len={MAX_BYTES}", f"-timeout={SECONDS_PER_INPUT}", f"-seed={seed}"]
-    options += [f"-artifact_prefix={found.parent}/", "-print_final_stats=1", "-verbosity=1"]
+    options += [f"-artifact_prefix={found.parent}/", "-print_final_stats=1", "-verbosity=1", "-keep_seed=1"]
     return subprocess.run(
         [str(program), *options, str(found), str(seeds)], capture_output=True, text=True, check=False, errors="replace"
     )

@@ -238,6 +238,11 @@ static uint64_t highest_end(const view *v) {
   return highest;
 }
 
+bool oracle_sections_hold(const uint8_t *file, size_t n_bytes) {
+  view v = {.file = file, .n_bytes = n_bytes};
+  return header_holds(&v) && sections_hold(&v);
+}
+
 bool oracle_payload_matches(const uint8_t *file, size_t n_bytes) {
   const view v = {.file = file, .n_bytes = n_bytes};
   return crc32_of(file + u32_at(&v, 8), n_bytes - u32_at(&v, 8)) == u32_at(&v, 168);

@@ -17,6 +17,9 @@ typedef enum verdict {
  * library; everything around them is decided here, by maps of who owns which byte. */
 verdict oracle_judges(const uint8_t *file, size_t n_bytes);
 
+/* True when header and sections are in order, so that the bytes between sections belong to nobody. */
+bool oracle_sections_hold(const uint8_t *file, size_t n_bytes);
+
 /* True when the payload's CRC is right; for files that were accepted. */
 bool oracle_payload_matches(const uint8_t *file, size_t n_bytes);
 
