@@ -115,7 +115,7 @@ set(CMAKE_C_STANDARD 11)
 set(CMAKE_C_STANDARD_REQUIRED ON)
 set(CMAKE_C_EXTENSIONS OFF)
 
-file(GLOB SOURCES CONFIGURE_DEPENDS src/*.c)
+file(GLOB SOURCES CONFIGURE_DEPENDS src/*/*.c)
 add_library({prefix} STATIC {prefix}.c ${{SOURCES}})
 target_include_directories({prefix} PUBLIC ${{CMAKE_CURRENT_SOURCE_DIR}} PRIVATE include)
 target_compile_options({prefix} PRIVATE -Wall -Wextra -ffunction-sections -fdata-sections)

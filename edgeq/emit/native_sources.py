@@ -18,18 +18,16 @@ _KERNEL = re.compile(r"^\s*EQ_KERNEL\((\w+),\s*(\w+)\)", re.MULTILINE)
 def needed_sources(steps: Iterable[str]) -> dict[str, str]:
     """Map files of a folder that compiles by itself with ``-I include`` to their text.
 
-    Sources lie flat in ``src``, headers and kernel lists in ``include``. The kernel lists hold only the kernels that
-    the steps call, so that no table refers to another one. Raises InternalError for a step without C source.
+    Sources lie in ``src/ops`` and ``src/kernels``, headers and kernel lists in ``include``. The lists hold only the
+    kernels that the steps call, so that no table refers to another one. Raises InternalError for a step without C
+    source.
     """
     root = native_dir()
     operators = _operator_files(root, steps)
     kernels = _kernel_files(root, operators)
     files: dict[str, str] = {}
-    for path in sorted({*operators, *kernels}):
-        name = f"src/{path.name}"
-        if name in files:
-            raise InternalError(f"two files of native/ are called {path.name}")
-        files[name] = path.read_text()
+    for folder, paths in (("ops", operators), ("kernels", kernels)):
+        files.update({f"src/{folder}/{path.name}": path.read_text() for path in paths})
     kept = {path.stem for path in kernels}
     for header in sorted(_headers(root, [*operators, *kernels, root / "kernels" / "kernels.h"])):
         base = root / "include" if header.is_relative_to(root / "include") else root

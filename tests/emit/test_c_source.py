@@ -48,7 +48,7 @@ def test_the_folder_compiles_alone_without_warnings(op: type[Op], compiler: str,
     plan, inputs = _case(op, 3)
     write_c_folder(plan, tmp_path / "c", prefix="net")
     needs_program(compiler)
-    sources = [*(tmp_path / "c").glob("*.c"), *(tmp_path / "c" / "src").glob("*.c")]
+    sources = [*(tmp_path / "c").glob("*.c"), *(tmp_path / "c" / "src").glob("*/*.c")]
     flags = ["-std=c11", "-O1", "-Wall", "-Wextra", "-Werror", "-I", str(tmp_path / "c" / "include")]
     program = tmp_path / "program"
     subprocess.run([compiler, *flags, *map(str, sources), "-o", str(program)], check=True)
@@ -67,8 +67,8 @@ def test_the_cmake_file_builds_the_example(tmp_path: Path) -> None:
 
 def test_only_the_operators_and_kernels_in_use_are_there() -> None:
     files = emit_c(_case(Relu, 0)[0], prefix="net")
-    assert "src/lut.c" in files
-    assert "src/lut_u8_scalar.c" in files
+    assert "src/ops/lut.c" in files
+    assert "src/kernels/lut_u8_scalar.c" in files
     assert not [name for name in files if "conv" in name or "gemm" in name]
     assert "gemm" not in files["include/kernels/scalar/kernels.inc"]
 
