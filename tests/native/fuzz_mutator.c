@@ -57,7 +57,8 @@ static uint32_t section(const uint8_t *data, size_t size, uint32_t index, uint32
 
 static void edit_field(uint8_t *data, size_t size) {
   static const uint8_t smallest_width[8] = {4, 4, 2, 2, 1, 4, 1, 4}; /* of the first seven sections and the header */
-  const uint32_t place = draw(10) < 7 ? draw(7) : 7;
+  static const uint8_t places[10] = {0, 1, 2, 3, 4, 5, 5, 6, 7, 7}; /* sections, twice the parameters; 7 the header */
+  const uint32_t place = places[draw(10)];
   uint32_t start = 0, bytes = draw(2) == 0 ? sizeof(eq_header_record) : offsetof(eq_header_record, locations_offset);
   if (place < 7) start = section(data, size, place, &bytes);
   uint32_t width = smallest_width[place];
