@@ -4,24 +4,20 @@
 Between two layers, channel c of the first may be multiplied by a[c] > 0 if the second divides it out again: a clamp at
 zero commutes with that, and scales per output channel absorb a in the first layer's weights at no cost. After
 Nagel et al., "Data-free quantization through weight equalization and bias correction", arXiv 1906.04721, with sizes
-measured on calibration data instead of derived from weights.
+measured on calibration data instead of derived from weights, and kept only where the whole graph gains.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
 
 import numpy as np
 
 from edgeq.ir.graph import ABSENT, Graph, Node, Tensor
 from edgeq.ops.base import Activation
 from edgeq.quantize.calibrate import run_batches
-from edgeq.quantize.data import align_batch
 
-SAMPLES = 128  # enough for a mean square, few enough to hold in memory
 MOST = 64.0  # how much a channel may grow
 HEADROOM = 1.1  # how far beyond what was seen a channel stays clear of a fixed upper bound
 LAYERS = ("conv2d", "depthwise_conv2d", "fully_connected")
@@ -36,22 +32,21 @@ class _Pair:
     tensor: int
 
 
-def equalize(graph: Graph, batches: Iterable[Sequence[np.ndarray]]) -> tuple[Graph, Iterator[Sequence[np.ndarray]]]:
-    """Return the float graph with its hidden channels equalized, and the batches, which may be readable only once.
+def equalized_variants(graph: Graph, batches: list[list[np.ndarray]]) -> list[Graph]:
+    """Return float graphs with equalized channels: before depthwise layers only, and before all layers.
 
-    The outputs stay what they were, save that a channel below an upper bound is cut at 1.1 times its largest value
-    seen. Rescaled tensors get another name, since their values differ from the source model's.
+    Which of them gains, or none, depends on the weights: coarser columns of a dense layer can cost more than the finer
+    channels bring. The outputs stay what they were, save that a channel below an upper bound is cut at 1.1 times its
+    largest value seen in ``batches``. Rescaled tensors get another name, since their values differ from the source
+    model's. The list is empty where no two layers go together.
     """
-    iterator = iter(batches)
     pairs = _find_pairs(graph)
     if not pairs:
-        return graph, iterator
-    held: list[list[np.ndarray]] = []
-    while sum(len(batch[0]) for batch in held) < SAMPLES and (batch := next(iterator, None)) is not None:
-        held.append(align_batch(graph, batch))
-    if any(len(batch[0]) for batch in held):
-        graph = _rescale(graph, pairs, _measure(graph, held, {pair.tensor for pair in pairs}))
-    return graph, chain(held, iterator)
+        return []
+    measured = _measure(graph, batches, {pair.tensor for pair in pairs})
+    before_depthwise = [pair for pair in pairs if graph.nodes[pair.second].op.name == "depthwise_conv2d"]
+    choices = [before_depthwise, pairs] if 0 < len(before_depthwise) < len(pairs) else [pairs]
+    return [_rescale(graph, chosen, measured) for chosen in choices]
 
 
 def _find_pairs(graph: Graph) -> list[_Pair]:
@@ -104,35 +99,40 @@ def _measure(
     return {index: (np.sqrt(squares[index]), peaks[index]) for index in squares}
 
 
+def _per_input(weights: np.ndarray, factors: np.ndarray) -> np.ndarray:
+    """Spread factors (C,) along the last axis of weights; a depthwise layer has several outputs per input channel."""
+    return np.repeat(factors, weights.shape[-1] // len(factors))
+
+
 def _rescale(graph: Graph, pairs: list[_Pair], measured: dict[int, tuple[np.ndarray, np.ndarray]]) -> Graph:
     tensors, nodes = list(graph.tensors), list(graph.nodes)
 
-    def scaled(tensor: Tensor, factors: np.ndarray) -> int:
+    def scaled(index: int, factors: np.ndarray) -> int:
         """Append a constant times factors; return its index."""
-        assert tensor.data is not None
-        data = (tensor.data.astype(np.float64) * factors).astype(np.float32)
-        tensors.append(dataclasses.replace(tensor, data=data))
+        data = np.asarray(_data(tensors[index]) * factors, np.float32)
+        tensors.append(dataclasses.replace(tensors[index], data=data))
         return len(tensors) - 1
 
     for pair in pairs:
         first, second = nodes[pair.first], nodes[pair.second]
         factors = _factors(*measured[pair.tensor], first.op.activation, second.op.name)
-        if not np.all(np.isfinite(factors)):
-            continue  # values that are not finite are refused, by name, when ranges are taken
-        along = np.ones(tensors[first.inputs[1]].data.ndim, np.int64)  # type: ignore[union-attr]
-        along[first.op.weight_axis] = len(factors)
         inputs = list(first.inputs)
-        inputs[1] = scaled(tensors[inputs[1]], factors.reshape(along))
+        along = [1] * _data(tensors[inputs[1]]).ndim
+        along[first.op.weight_axis] = len(factors)
+        inputs[1] = scaled(inputs[1], factors.reshape(along))
         if len(inputs) > 2 and inputs[2] != ABSENT:
-            inputs[2] = scaled(tensors[inputs[2]], factors)
+            inputs[2] = scaled(inputs[2], factors)
         nodes[pair.first] = dataclasses.replace(first, inputs=tuple(inputs))
-        weights = tensors[second.inputs[1]]
-        repeats = weights.shape[-1] // len(factors)  # a depthwise layer's outputs per input channel
-        index = scaled(weights, 1 / np.repeat(factors, repeats))
-        nodes[pair.second] = dataclasses.replace(second, inputs=(second.inputs[0], index, *second.inputs[2:]))
+        weights = scaled(second.inputs[1], 1 / _per_input(_data(tensors[second.inputs[1]]), factors))
+        nodes[pair.second] = dataclasses.replace(second, inputs=(second.inputs[0], weights, *second.inputs[2:]))
         renamed = dataclasses.replace(tensors[pair.tensor], name=f"{tensors[pair.tensor].name}/equalized")
         tensors[pair.tensor] = renamed
     return graph.replace(tensors=tensors, nodes=nodes)
+
+
+def _data(tensor: Tensor) -> np.ndarray:
+    assert tensor.data is not None
+    return tensor.data.astype(np.float64)
 
 
 def _factors(sizes: np.ndarray, peaks: np.ndarray, activation: Activation, second: str) -> np.ndarray:

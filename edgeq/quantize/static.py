@@ -7,12 +7,15 @@ at the accumulator's scale. Source: Jacob et al., arXiv 1712.05877; Krishnamoort
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
 
 import numpy as np
 
-from edgeq.errors import InvalidValueError, UnsupportedError
+from edgeq.errors import EdgeqError, InvalidValueError, UnsupportedError
 from edgeq.ir.dtypes import DType
 from edgeq.ir.graph import ABSENT, Graph, Node, Tensor
 from edgeq.ir.qparams import QuantParams
@@ -26,12 +29,15 @@ from edgeq.quantize.affine import (
     round_range,
 )
 from edgeq.quantize.calibrate import calibrate
-from edgeq.quantize.equalize import equalize
+from edgeq.quantize.data import align_batch
+from edgeq.quantize.equalize import equalized_variants
+from edgeq.quantize.fidelity import output_noise
 from edgeq.quantize.groups import Groups, find_groups, separate_fixed
 from edgeq.quantize.methods.base import Method, require_finite
 from edgeq.rewrite.dead import remove_dead
 
 Range = tuple[float, float]
+TRIED = 64  # samples on which the variants of equalization compete
 
 
 def quantize_static(
@@ -46,21 +52,59 @@ def quantize_static(
     """Return the int8 graph of a float graph, ranges chosen by ``method`` from ``batches``.
 
     Each batch is one array per input, first axis = samples. Inputs and outputs are declared as ``io_dtype``: F32 lets
-    callers pass and get real values, S8 codes. ``equalized`` first rescales the channels of hidden tensors (see
-    ``equalize``); without it every tensor keeps the source model's values. ``progress`` is called with the number of
-    samples done.
+    callers pass and get real values, S8 codes. ``equalized`` first rescales the channels of hidden tensors where that
+    brings the outputs nearer to the float graph's; without it every tensor keeps the source model's values.
+    ``progress`` is called with the number of samples done.
 
     Raises UnsupportedError for a graph that holds quantized tensors already, InvalidValueError for constants or data
     that are not finite and for a bias that does not fit int32, BadInputError for data that the inputs do not take.
     """
     graph = _checked(graph)
     if equalized:
-        graph, batches = equalize(graph, batches)
+        graph, batches = _equalize(graph, batches, method)
+    return _quantize(graph, batches, method=method, io_dtype=io_dtype, progress=progress)
+
+
+def _quantize(
+    graph: Graph,
+    batches: Iterable[Sequence[np.ndarray]],
+    *,
+    method: Method,
+    io_dtype: DType = DType.F32,
+    progress: Callable[[int], None] | None = None,
+) -> Graph:
     graph = separate_fixed(graph)
     groups = find_groups(graph)
     wanted = [index for index, group in groups.of.items() if group not in groups.fixed]
     observers = calibrate(graph, batches, wanted, method=method, progress=progress)
     return _Quantizer(graph, groups, {index: observer.range() for index, observer in observers.items()}).run(io_dtype)
+
+
+def _equalize(
+    graph: Graph, batches: Iterable[Sequence[np.ndarray]], method: Method
+) -> tuple[Graph, Iterable[Sequence[np.ndarray]]]:
+    """Return the variant of the graph that, quantized, is nearest to it on some samples, and the batches unread."""
+    iterator = iter(batches)
+    held: list[list[np.ndarray]] = []
+    while sum(len(batch[0]) for batch in held) < TRIED and (batch := next(iterator, None)) is not None:
+        held.append(align_batch(graph, batch))
+    if any(len(batch[0]) for batch in held):
+        tried = [np.concatenate(arrays)[:TRIED] for arrays in zip(*held, strict=True)]
+        # an error of this rehearsal would come again, with the node's name, in the real run or in its planning
+        with warnings.catch_warnings(), contextlib.suppress(EdgeqError):
+            warnings.simplefilter("ignore")
+            graph = _nearest(graph, tried, method)
+    return graph, chain(held, iterator)
+
+
+def _nearest(graph: Graph, tried: list[np.ndarray], method: Method) -> Graph:
+    """Return the graph or its equalized variant, whichever is less noisy when quantized with these samples."""
+    variants = equalized_variants(graph, [tried])
+    if not variants:
+        return graph
+    candidates = [graph, *variants]
+    noises = [output_noise(graph, _quantize(which, [tried], method=method), tried) for which in candidates]
+    return candidates[int(np.argmin(noises))]
 
 
 def quantize_for_shape(graph: Graph) -> Graph:

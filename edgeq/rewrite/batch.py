@@ -25,7 +25,7 @@ def with_batch(graph: Graph, batch: int) -> Graph:
     transposition does it instead. Raises UnsupportedError where the graph mixes samples: shapes that do not go
     together, or (checked once on random values) results that depend on the other samples.
     """
-    rebuilt = _rebuild(graph, batch)
+    rebuilt = rebatch(graph, batch)
     _check_independence(graph)
     return rebuilt
 
@@ -45,7 +45,8 @@ def _leading_size(graph: Graph) -> int:
     return sizes.pop()[0]
 
 
-def _rebuild(graph: Graph, batch: int) -> Graph:
+def rebatch(graph: Graph, batch: int) -> Graph:
+    """Infer every shape for another leading size, without proof that samples stay apart; any dtype."""
     old_batch = _leading_size(graph)
     tensors = list(graph.tensors)
     nodes: list[Node] = []
@@ -139,7 +140,7 @@ def _add_reshape(
 def _check_independence(graph: Graph) -> None:
     """Raise UnsupportedError unless two samples run together give what they give alone."""
     rng = np.random.default_rng(1)
-    rebuilt = _rebuild(graph, _CHECK_BATCH * _leading_size(graph))
+    rebuilt = rebatch(graph, _CHECK_BATCH * _leading_size(graph))
     feeds = []
     for port in rebuilt.inputs:
         tensor = rebuilt.tensors[port.tensor]

@@ -14,7 +14,7 @@ from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.execute import run_float
 from edgeq.ops.fully_connected import FullyConnected
-from edgeq.quantize.equalize import equalize
+from edgeq.quantize.equalize import equalized_variants
 from edgeq.quantize.methods.minmax import MinMax
 from edgeq.quantize.static import quantize_static
 
@@ -37,12 +37,13 @@ def uneven(activation: Activation, *, bias: bool = True) -> Graph:
 @pytest.mark.parametrize("bias", [True, False])
 def test_outputs_on_the_data_seen_do_not_change(activation, bias):
     graph, data = uneven(activation, bias=bias), normal(20, 6, 6, 3, seed=9)
-    changed, batches = equalize(graph, iter([[data[:5]], [data[5:]]]))
-    assert changed != graph
-    assert np.array_equal(np.concatenate([batch[0] for batch in batches]), data)
-    for sample in data:
-        (expected,), (found,) = (run_float(which, [sample[np.newaxis]]) for which in (graph, changed))
-        np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
+    variants = equalized_variants(graph, [[data[:5]], [data[5:]]])
+    assert len(variants) == 2
+    for variant in variants:
+        assert variant != graph
+        for sample in data:
+            (expected,), (found,) = (run_float(which, [sample[np.newaxis]]) for which in (graph, variant))
+            np.testing.assert_allclose(found, expected, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize("activation", [Activation.RELU, Activation.RELU6])
@@ -58,7 +59,7 @@ def test_codes_come_nearer_to_the_float_graph(activation):
 
 def test_rescaled_tensors_are_renamed_and_others_keep_their_names():
     graph = uneven(Activation.RELU)
-    changed, _ = equalize(graph, [[normal(4, 6, 6, 3)]])
+    changed = equalized_variants(graph, [[normal(4, 6, 6, 3)]])[1]
     names = [changed.tensors[node.outputs[0]].name for node in changed.nodes]
     assert names[0].endswith("/equalized")
     assert names[-1] == graph.tensors[graph.outputs[0].tensor].name
@@ -72,7 +73,7 @@ def test_layers_that_share_constants_or_a_tensor_that_is_read_twice_are_left_alo
     y = build.node(FullyConnected(), build.input(1, 4), build.constant(normal(4, 4)), ABSENT)
     exposed = build.graph(build.node(FullyConnected(), y, build.constant(normal(4, 4)), ABSENT), y)
     for graph in (shared, exposed):
-        assert equalize(graph, [[normal(4, 4)]])[0] is graph
+        assert equalized_variants(graph, [[normal(4, 4)]]) == []
 
 
 def test_channels_of_zeros_and_no_data_are_no_obstacle():
@@ -80,7 +81,18 @@ def test_channels_of_zeros_and_no_data_are_no_obstacle():
     x = build.input(1, 4)
     y = build.node(FullyConnected(activation=Activation.RELU), x, build.constant(np.zeros((4, 4))), ABSENT)
     graph = build.graph(build.node(FullyConnected(), y, build.constant(normal(2, 4)), ABSENT))
-    changed, _ = equalize(graph, [[normal(3, 4)]])
+    (changed,) = equalized_variants(graph, [[normal(3, 4)]])
     assert not run_float(changed, [normal(1, 4)])[0].any()
     with pytest.raises(BadInputError, match="no sample"):
         quantize_static(graph, [], method=MinMax())
+
+
+@pytest.mark.parametrize("size", [1, 3, 70])
+def test_data_may_be_readable_only_once_and_come_in_batches_of_any_size(size):
+    graph, data = uneven(Activation.RELU), normal(70, 6, 6, 3, seed=9)
+    seen: list[int] = []
+    batches = ([data[start : start + size]] for start in range(0, 70, size))
+    found = quantize_static(graph, batches, method=MinMax(), progress=seen.append)
+    assert seen[-1] == 70
+    whole = quantize_static(graph, [[data]], method=MinMax())
+    assert [tensor.quant for tensor in found.tensors] == [tensor.quant for tensor in whole.tensors]
