@@ -28,7 +28,8 @@ def round_away(value: np.ndarray | float) -> np.ndarray:
     """Round to the nearest integer, ties away from zero; keeps the float dtype."""
     value = np.asarray(value)
     whole = np.trunc(value)  # adding 0.5 and truncating would round 0.49999997 up in float32
-    return np.asarray(whole + np.sign(value) * (np.abs(value - whole) >= 0.5))
+    with np.errstate(invalid="ignore"):  # infinities stay what they are
+        return np.asarray(whole + np.sign(value) * (np.abs(value - whole) >= 0.5))
 
 
 def wrap32(value: np.ndarray) -> np.ndarray:

@@ -33,7 +33,9 @@ class RealUnary(Unary):
     """A unary operator, of int8 or int16, whose table is ``reference`` in float32."""
 
     def fold(self, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor], *, rounding: Rounding) -> Fold:
-        return fold_real_function(required(inputs, 0, "input"), outputs[0], lambda x: self.reference([x])[0])
+        return fold_real_function(
+            required(inputs, 0, "input"), outputs[0], lambda x: self.reference([x])[0], rounding=rounding
+        )
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Case:
@@ -50,10 +52,12 @@ def rescaled(values: np.ndarray, real: float, mode: Mode) -> np.ndarray:
     return requant(values, *multiplier(real, mode), mode)
 
 
-def fold_real_function(source: Tensor, target: Tensor, function: Callable[[np.ndarray], np.ndarray]) -> Fold:
+def fold_real_function(
+    source: Tensor, target: Tensor, function: Callable[[np.ndarray], np.ndarray], *, rounding: Rounding
+) -> Fold:
     """Fold a real function into a table, evaluated in float32 as LiteRT's reference kernels do.
 
-    Warns when a value lies so near a rounding tie that another host's libm could round it the other way.
+    With TFLITE rounding it warns of a value so near a tie that the libm behind LiteRT could round it the other way.
     """
     quant_in, quant_out = quant_of(source, "input"), quant_of(target, "output")
     if source.dtype is DType.S16:
@@ -66,8 +70,11 @@ def fold_real_function(source: Tensor, target: Tensor, function: Callable[[np.nd
             scaled = function(real).astype(np.float32) * inverse
             exact = function(real.astype(np.float64)) / np.float64(quant_out.scale)
         near_tie = np.abs(np.abs(exact - np.trunc(exact)) - 0.5) < 1e-5
-        if np.any(near_tie & (exact != scaled) & (np.abs(exact) < 1e6)):
-            warnings.warn(f"the table of {target.name!r} has a value within 1e-5 of a rounding tie", stacklevel=2)
+        if rounding is Rounding.TFLITE and np.any(near_tie & (exact != scaled) & (np.abs(exact) < 1e6)):
+            warnings.warn(
+                f"a value of {target.name!r} lies within 1e-5 of a rounding tie; LiteRT may give the code beside ours",
+                stacklevel=2,
+            )
         limit = np.float32(2**24)
         rounded: np.ndarray = round_away(np.clip(scaled, -limit, limit)).astype(np.int64)
         return rounded + quant_out.zero_point
