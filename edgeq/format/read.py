@@ -47,8 +47,8 @@ def _checked_header(data: bytes) -> dict[str, Any]:
     header = layout.HEADER.unpack(data, 0)
     if header["major"] != layout.MAJOR or header["kernel_abi"] != layout.KERNEL_ABI:
         raise ModelFormatError(
-            f"model format {header['major']}, kernel ABI {header['kernel_abi']}; this edgeq reads format {layout.MAJOR}, "
-            f"ABI {layout.KERNEL_ABI}",
+            f"model format {header['major']}, kernel ABI {header['kernel_abi']}; "
+            f"this edgeq reads format {layout.MAJOR}, ABI {layout.KERNEL_ABI}",
             hint="convert the model again with this version",
         )
     if header["file_bytes"] != len(data):
