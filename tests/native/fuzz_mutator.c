@@ -83,6 +83,15 @@ static void copy_record(uint8_t *data, size_t size, bool swap) {
   if (swap) memcpy(b, kept, width);
 }
 
+/* Move the scratch memory of a step to where some tensor lies. */
+static void move_scratch(uint8_t *data, size_t size) {
+  uint32_t steps_bytes, locations_bytes;
+  const uint32_t steps = section(data, size, 2, &steps_bytes), locations = section(data, size, 0, &locations_bytes);
+  if (steps_bytes < sizeof(eq_step_record) || locations_bytes < 4) return;
+  const uint32_t step = steps + draw(steps_bytes / sizeof(eq_step_record)) * (uint32_t)sizeof(eq_step_record);
+  memcpy(data + step + offsetof(eq_step_record, scratch_offset), data + locations + draw(locations_bytes / 4) * 4, 4);
+}
+
 /* Take the last step, operand or port away, or give one more, as the counts and sizes of the header go. */
 static void edit_counts(uint8_t *data, size_t size) {
   eq_header_record h;
@@ -125,6 +134,8 @@ size_t LLVMFuzzerCustomMutator(uint8_t *data, size_t size, size_t max_size, unsi
         copy_record(data, size, false);
       } else if (choice == 2) {
         edit_counts(data, size);
+      } else if (choice == 3) {
+        move_scratch(data, size);
       } else {
         edit_field(data, size);
       }
