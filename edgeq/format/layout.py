@@ -133,7 +133,7 @@ STEP = Record(
         Field("input_count", "u16", "operands that it reads"),
         Field("output_count", "u16", "operands that it writes"),
         Field("reserved", "u16", "zero"),
-        Field("first_operand", "u32", "index of its first operand, the one after the step before; inputs, then outputs"),
+        Field("first_operand", "u32", "its first operand, right after those of the step before; inputs, then outputs"),
         Field("params_offset", "u32", "its parameter struct in the params section"),
         Field("scratch_offset", "u32", "its scratch memory in the arena, a multiple of 16"),
         Field("scratch_bytes", "u32", "size of that; may be 0"),
@@ -161,6 +161,6 @@ RECORDS = (HEADER, STEP, PORT)
 
 def format_hash() -> int:
     """Return a CRC-32 over every record and every step's fields; it changes when the meaning of bytes does."""
-    text = repr((MAJOR, KERNEL_ABI, SECTIONS, RECORDS))
-    steps = repr([(step.code, step.name, step.in_place, step_fields(step)) for step in all_steps()])
-    return zlib.crc32((text + steps).encode())
+    records = [[(field.name, field.kind, field.count) for field in record.fields] for record in RECORDS]
+    steps = [(step.code, step.name, step.in_place, step_fields(step)) for step in all_steps()]
+    return zlib.crc32(repr((MAJOR, KERNEL_ABI, records, steps)).encode())

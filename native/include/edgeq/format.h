@@ -19,7 +19,7 @@
 #define EQ_KNOWN_FLAGS 1
 #define EQ_MAX_RANK 6
 #define EQ_NAME_BYTES 32
-#define EQ_FORMAT_HASH UINT32_C(0x50188116)
+#define EQ_FORMAT_HASH UINT32_C(0x34D40ACF)
 #define EQ_DTYPE_S8 1
 #define EQ_DTYPE_U8 2
 #define EQ_DTYPE_S16 3
@@ -79,7 +79,7 @@ typedef struct eq_step_record {
   uint16_t input_count; /* operands that it reads */
   uint16_t output_count; /* operands that it writes */
   uint16_t reserved; /* zero */
-  uint32_t first_operand; /* index of its first operand, the one after the step before; inputs, then outputs */
+  uint32_t first_operand; /* its first operand, right after those of the step before; inputs, then outputs */
   uint32_t params_offset; /* its parameter struct in the params section */
   uint32_t scratch_offset; /* its scratch memory in the arena, a multiple of 16 */
   uint32_t scratch_bytes; /* size of that; may be 0 */
