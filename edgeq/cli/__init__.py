@@ -11,6 +11,7 @@ import sys
 import traceback
 import warnings
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -49,9 +50,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     Errors go to standard error as ``error: ...``; a traceback is shown only with EDGEQ_DEBUG=1.
     """
-    for stream in (sys.stdout, sys.stderr):
-        if hasattr(stream, "reconfigure"):
-            stream.reconfigure(errors="backslashreplace")  # names of files and tensors may hold anything
+    _prepare_streams()
     try:
         with warnings.catch_warnings():
             warnings.showwarning = _show_warning
@@ -79,6 +78,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         )
 
 
+def _prepare_streams() -> None:
+    """Let names of files and tensors hold any character, and let a stream that was closed at the start take all."""
+    for name in ("stdout", "stderr"):
+        stream = getattr(sys, name)
+        if stream is None:
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - open as long as the process
+        elif hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")
+
+
 def _run(arguments: list[str]) -> int:
     command = typer.main.get_command(application())
     try:
@@ -88,7 +97,7 @@ def _run(arguments: list[str]) -> int:
         return int(exit_request.exit_code)
     except _COMMAND_LINE_ERROR as error:
         where = getattr(getattr(error, "ctx", None), "command_path", "edgeq")
-        raise UsageError(error.format_message(), hint=f"see {where} --help") from None
+        raise UsageError(error.format_message().rstrip("."), hint=f"see {where} --help") from None
     return 0
 
 

@@ -15,7 +15,7 @@ from edgeq import api
 from edgeq.analysis.accuracy import evaluate
 from edgeq.analysis.compare import verify
 from edgeq.analysis.samples import one_by_one
-from edgeq.board import load_board
+from edgeq.board import Board, load_board
 from edgeq.cli._arrays import codes_of, port_specs
 from edgeq.cli._emitted import run_emitted
 from edgeq.cli._engine import Engine, open_engine, twin
@@ -58,6 +58,7 @@ class _Demo:
 
 def run_demo(*, samples: int, board: str, toolchain: str | None) -> None:
     """Convert, compare, measure and print. Raises DeviceDiffersError when a comparison is not equal."""
+    profile = load_board(board)
     folder, demo = demo_dir(), _Demo(table.make_console())
     float_file, int8_file, tests = (
         folder / name for name in ("digits_float.tflite", "digits_int8.tflite", "digits_test.npz")
@@ -67,7 +68,7 @@ def run_demo(*, samples: int, board: str, toolchain: str | None) -> None:
     demo.line(float_file.name, f"{len(model.plan.steps)} layers, {model.plan.macs:,} multiply-accumulates")
     with ExitStack() as stack:
         host = stack.enter_context(open_engine(model, board=None))
-        target = _open_board(demo, stack, model, board=board, toolchain=toolchain)
+        target = _open_board(demo, stack, model, board=profile, toolchain=toolchain)
 
         demo.head(f"2. Every way to run it gives the NumPy twin's integers, on {samples} held-out pictures")
         _compare_steps(demo, "native runtime, here", model, host, tests, samples)
@@ -98,17 +99,18 @@ def run_demo(*, samples: int, board: str, toolchain: str | None) -> None:
         demo.console.print(f"Not compared: {', '.join(demo.skipped)}; edgeq doctor says what to install.")
 
 
-def _open_board(demo: _Demo, stack: ExitStack, model: api.Model, *, board: str, toolchain: str | None) -> Engine | str:
+def _open_board(
+    demo: _Demo, stack: ExitStack, model: api.Model, *, board: Board, toolchain: str | None
+) -> Engine | str:
     """Open the board's emulator, or say what is missing for it."""
-    profile = load_board(board)
     try:
-        find_compiler(profile, toolchain=toolchain)
+        find_compiler(board, toolchain=toolchain)
     except ToolchainError as error:
         return str(error)
-    if profile.emulator and shutil.which(profile.emulator) is None:
-        return f"{profile.emulator} is not installed; apt-get install qemu-user"
-    with demo.console.status(f"building for {board}; the first time this compiles a C library, about a minute"):
-        return stack.enter_context(open_engine(model, board=board, toolchain=toolchain))
+    if board.emulator and shutil.which(board.emulator) is None:
+        return f"{board.emulator} is not installed; apt-get install qemu-user"
+    with demo.console.status(f"building for {board.name}; the first time this compiles a C library, about a minute"):
+        return stack.enter_context(open_engine(model, board=board.name, toolchain=toolchain))
 
 
 def _compare_steps(demo: _Demo, name: str, model: api.Model, engine: Engine, tests: Path, samples: int) -> None:

@@ -25,12 +25,14 @@ def command(
     from edgeq.analysis.cost import analyze
     from edgeq.board import load_board
     from edgeq.cli._output import emit
+    from edgeq.cli._paths import require_new_files
     from edgeq.errors import DoesNotFitError, UnsupportedError
     from edgeq.paths import write_bytes
     from edgeq.report import table
     from edgeq.report.html import cost_page
     from edgeq.report.json_report import analyze_report
 
+    require_new_files([json, html], inputs=[model])
     cost = analyze(model, board=None if board is None else load_board(board))
     if html is not None:
         write_bytes(html, cost_page(cost).encode())

@@ -39,13 +39,13 @@ def command(
     """Convert a source model to an integer-only .eqm file, with the recipe it used beside it."""
     from edgeq import api
     from edgeq.cli._output import emit, progress
-    from edgeq.cli._paths import recipe_path, require_new_file
+    from edgeq.cli._paths import recipe_path, require_new_files
     from edgeq.paths import write_files
     from edgeq.quantize.recipe import parse_recipe
     from edgeq.report import table
     from edgeq.report.json_report import inspect_report
 
-    require_new_file(output, inputs=[path for path in (source, data) if path is not None])
+    require_new_files([output, json], inputs=[source, data])
     chosen = parse_recipe(recipe)
     if observer is not None:
         chosen = dataclasses.replace(chosen, observer=observer)

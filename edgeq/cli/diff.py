@@ -21,11 +21,13 @@ def command(
     from edgeq.analysis.diff import diff_models, diff_profiles, is_profile
     from edgeq.cli._model import open_model
     from edgeq.cli._output import emit
+    from edgeq.cli._paths import require_new_files
     from edgeq.errors import UsageError
     from edgeq.paths import read_bytes
     from edgeq.report import table
     from edgeq.report.json_report import diff_report
 
+    require_new_files([json], inputs=[a, b])
     bytes_a, bytes_b = read_bytes(a), read_bytes(b)
     if is_profile(bytes_a) != is_profile(bytes_b):
         raise UsageError("one is a profile, the other a model", hint="give two of one kind")

@@ -44,6 +44,7 @@ def command(
     """
     from edgeq.analysis.accuracy import Gate
     from edgeq.cli._output import emit
+    from edgeq.cli._paths import require_new_files
     from edgeq.errors import UsageError
     from edgeq.report import table
     from edgeq.report.json_report import eval_report
@@ -55,6 +56,7 @@ def command(
         None if minimum is None else _number(minimum, "--min", is_fraction=is_fraction),
         None if max_drop is None else _number(max_drop, "--max-drop", is_fraction=is_fraction),
     )
+    require_new_files([json], inputs=[model, data, source])
     found = _evaluate(model, data, metric, board=board, ssh=ssh, toolchain=toolchain, quiet=quiet)
     if found.metric == "mse" and minimum is not None:
         raise UsageError("--min is for metrics that should be high, mse should be low", hint="use --max-drop")
@@ -84,6 +86,7 @@ def _evaluate(
     from edgeq.cli._engine import open_engine
     from edgeq.cli._model import open_model, read_float
     from edgeq.cli._output import progress
+    from edgeq.cli._paths import naming
     from edgeq.errors import UsageError
     from edgeq.ops.execute import run_float
     from edgeq.quantize.data import load_data
@@ -95,13 +98,14 @@ def _evaluate(
             raise UsageError(f"{str(model)!r} is a float model, a board runs integers", hint="convert it first")
         samples = load_data(data, graph)
         several, size = evaluation_batch(graph, 32)
-        with progress("evaluating", total=samples.count, quiet=quiet) as seen:
+        with naming(data), progress("evaluating", total=samples.count, quiet=quiet) as seen:
             run = one_by_one(lambda feed: run_float(several, feed))
             return evaluate(run, samples.read(), size=size, metric=metric, progress=seen)
     opened = open_model(model, board=board)
     samples = load_data(data, port_specs(opened.inputs))
     size = leading_size([port.shape for port in opened.inputs])
     with (
+        naming(data),
         open_engine(opened, board=board, ssh=ssh, toolchain=toolchain) as engine,
         progress("evaluating", total=samples.count, quiet=quiet) as seen,
     ):

@@ -10,9 +10,11 @@ def command(model: ModelArgument, json: JsonOption = None, quiet: QuietOption = 
     """Show a model's steps, tensors, their placement and sizes."""
     from edgeq.cli._model import open_model
     from edgeq.cli._output import emit
+    from edgeq.cli._paths import require_new_files
     from edgeq.report import table
     from edgeq.report.json_report import inspect_report
 
+    require_new_files([json], inputs=[model])
     opened = open_model(model)
     size = len(opened.data)
     emit(

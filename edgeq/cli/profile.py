@@ -37,14 +37,17 @@ def command(
     from edgeq.cli._engine import open_engine
     from edgeq.cli._model import open_model
     from edgeq.cli._output import emit
+    from edgeq.cli._paths import naming, require_new_files
     from edgeq.errors import BadInputError
     from edgeq.paths import write_bytes
     from edgeq.report import table
     from edgeq.report.html import profile_page
     from edgeq.report.json_report import profile_report
 
+    require_new_files([json, html], inputs=[model, data])
     opened = open_model(model, board=board)
-    codes = zero_codes(opened) if data is None else next(codes_of(opened, data, limit=1), None)
+    with naming(data):
+        codes = zero_codes(opened) if data is None else next(codes_of(opened, data, limit=1), None)
     if codes is None:
         raise BadInputError(f"{data} holds fewer samples than one inference takes")
     with open_engine(opened, board=board, ssh=ssh, toolchain=toolchain) as engine:

@@ -45,16 +45,17 @@ def command(
     from edgeq.cli._engine import open_engine
     from edgeq.cli._model import open_model
     from edgeq.cli._output import progress
-    from edgeq.cli._paths import require_new_file
+    from edgeq.cli._paths import naming, require_new_files
     from edgeq.errors import BadInputError, UsageError
 
     if engine != "native" and board is not None:
         raise UsageError("--engine is for this machine, --board for another: give one of them")
-    require_new_file(output, inputs=[model, input])
+    require_new_files([output], inputs=[model, input])
     opened = open_model(model, board=board)
     inputs = read_inputs(input, opened.inputs)
     done = 0
     with (
+        naming(input),
         open_engine(opened, board=board, ssh=ssh, toolchain=toolchain) as target,
         progress("running", quiet=quiet) as seen,
     ):

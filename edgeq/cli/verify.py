@@ -34,15 +34,18 @@ def command(
     from edgeq.cli._engine import open_engine, twin
     from edgeq.cli._model import open_model
     from edgeq.cli._output import emit, progress
+    from edgeq.cli._paths import naming, require_new_files
     from edgeq.errors import DeviceDiffersError
     from edgeq.report import table
     from edgeq.report.json_report import verify_report
     from edgeq.runtime.reference import reference_tensors
 
+    require_new_files([json], inputs=[model, data])
     opened = open_model(model, board=board)
     plan = opened.plan
     feeds = random_inputs(plan, count=inputs, seed=seed) if data is None else codes_of(opened, data, limit=inputs)
     with (
+        naming(data),
         open_engine(opened, board=board, ssh=ssh, toolchain=toolchain) as engine,
         progress("comparing", total=inputs, quiet=quiet) as seen,
     ):

@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
 import pytest
-from cli_calls import CALIBRATION, FLOAT, INT8, TESTS, call, spawn
+from cli_calls import CALIBRATION, FLOAT, INT8, TESTS, call, command_line, process_environment, spawn
 from frontends.tflite_builder import Model, O, T, build
 from small_models import small_model
 
@@ -52,6 +53,9 @@ def large(tmp_path: Path) -> Path:
         ["convert", INT8, "-o", "x.eqm", "--rounding", "up"],
         ["convert", INT8, "-o", "x.eqm", "--recipe", "int7"],
         ["convert", FLOAT, "-o", "x.eqm", "--data", CALIBRATION, "--observer", "guess"],
+        ["convert", INT8, "-o", "x.eqm", "--observer", "guess"],  # which this model would not need
+        ["convert", INT8, "-o", "x.eqm", "--json", "x.eqm"],
+        ["convert", INT8, "-o", "x.eqm", "--json", "./x.eqm"],
         ["run", FLOAT, "-i", TESTS, "-o", "y.npz"],
         ["run", INT8, "-i", TESTS, "-o", "y.npz", "--engine", "gpu"],
         ["run", INT8, "-i", TESTS, "-o", "y.npz", "--engine", "reference", "--board", "raspberry-pi-4"],
@@ -79,6 +83,23 @@ def test_1_usage(
     assert shown.err.startswith("error: ")
     assert shown.out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("command", "option"),
+    [
+        ("analyze", "--json"),
+        ("analyze", "--html"),
+        ("inspect", "--json"),
+        ("profile", "--json"),
+        ("profile", "--html"),
+        ("verify", "--json"),
+    ],
+)
+def test_1_a_report_never_replaces_the_model(command: str, option: str, small: Path) -> None:
+    before = small.read_bytes()
+    assert call(command, small, option, small) == 1
+    assert small.read_bytes() == before
 
 
 def test_2_unsupported(unsupported: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -174,6 +195,8 @@ def test_8_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         ["eval", INT8, "--data", "absent.npz"],
         ["diff", "absent.eqm", INT8],
         ["boards", "--json", "no/such/folder/b.json"],
+        ["convert", INT8, "-o", "x.eqm", "--json", "no/such/folder/x.json"],
+        ["profile", INT8, "--html", "no/such/folder/p.html"],
     ],
     ids=lambda arguments: " ".join(Path(str(word)).name for word in arguments),
 )
@@ -192,6 +215,13 @@ def test_9_a_device_is_written_to_and_not_replaced(small: Path) -> None:
     assert done.returncode == 9
     assert "/dev/full" in done.stderr
     assert Path("/dev/full").is_char_device()
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-"])
+def test_0_with_a_stream_closed(closed: str, small: Path) -> None:
+    line = " ".join(command_line("verify", small, "--inputs", "1"))
+    done = subprocess.run(["sh", "-c", f"{line} {closed}"], capture_output=True, text=True, env=process_environment())
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_130_interrupted(tmp_path: Path) -> None:
