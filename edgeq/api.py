@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
@@ -15,13 +16,12 @@ from edgeq.board import load_board
 from edgeq.compile.plan import Plan, PlanPort
 from edgeq.device.device import Device
 from edgeq.device.device import connect as connect_device
-from edgeq.errors import BadInputError, UsageError
-from edgeq.format.read import read_model
+from edgeq.errors import BadInputError, InvalidValueError, UsageError
 from edgeq.format.write import write_model
 from edgeq.ir.boundary import dequantize, quantize_real
 from edgeq.ir.result import Profile, RunResult
 from edgeq.paths import read_bytes, write_bytes
-from edgeq.pipeline import convert_graph, read_source
+from edgeq.pipeline import convert_graph, read_plan, read_source
 from edgeq.quantize.data import load_data
 from edgeq.quantize.recipe import Recipe, parse_recipe
 from edgeq.runtime.native import NativeRunner
@@ -69,10 +69,11 @@ class Model:
     def run(self, inputs: Arrays, *, engine: str = "native") -> list[np.ndarray] | dict[str, np.ndarray]:
         """Run one inference on arrays in the dtypes and shapes that the source model declares.
 
-        A list gives a list in the model's order, a dict of input names a dict of output names. An input of integer
-        dtype also takes floats, which are quantized with its own scale. ``engine`` is "native" (C) or "reference"
-        (the NumPy twin, the same integers). Raises BadInputError for arrays of another shape, InvalidValueError for
-        NaN or infinity.
+        A list gives a list in the model's order, a dict of input names a dict of output names. A float input also takes
+        integers, which mean real values; an integer one also floats, which are quantized with its own scale.
+        ``engine`` is "native" (C) or "reference" (the NumPy twin, the same integers).
+
+        Raises BadInputError for arrays of another shape or dtype, InvalidValueError for NaN or infinity.
         """
         outputs = self.decode(self.run_codes(self.encode(inputs), engine=engine).outputs)
         if isinstance(inputs, Mapping):
@@ -125,13 +126,14 @@ class Model:
             raise BadInputError(
                 f"input {port.name!r} has shape {list(array.shape)}, the model takes {list(port.shape)}"
             )
-        if array.dtype == value.dtype.numpy:
+        if array.dtype == value.dtype.numpy == port.dtype.numpy:
             return np.ascontiguousarray(array)
-        if port.dtype.is_float or array.dtype.kind == "f":
-            if value.quant is None or array.dtype.kind not in "fiu":
-                raise BadInputError(f"input {port.name!r} is {array.dtype}, the model takes {port.dtype.numpy.name}")
+        if value.quant is None or array.dtype.kind not in ("fiu" if port.dtype.is_float else "f"):
+            raise BadInputError(f"input {port.name!r} is {array.dtype}, the model takes {port.dtype.numpy.name}")
+        try:
             return quantize_real(array.astype(np.float32), value.quant, value.dtype)
-        raise BadInputError(f"input {port.name!r} is {array.dtype}, the model takes {port.dtype.numpy.name}")
+        except InvalidValueError as error:
+            raise InvalidValueError(f"input {port.name!r}: {error}") from None
 
     def _decode_one(self, port: PlanPort, codes: np.ndarray) -> np.ndarray:
         value = self.plan.values[port.value]
@@ -217,7 +219,7 @@ def convert(
         raise UsageError(f"rounding is native, tflite or tflm, not {rounding!r}")
     chosen = parse_recipe(recipe) if isinstance(recipe, str) else recipe
     if rounding is not None:
-        chosen = Recipe(chosen.name, chosen.observer, rounding)
+        chosen = dataclasses.replace(chosen, rounding=rounding)
     profile = None if board is None else load_board(board)
     graph = read_source(Path(source))
     batches = load_data(Path(data), graph).batches() if isinstance(data, (str, Path)) else data
@@ -229,9 +231,9 @@ def convert(
 
 
 def load(path: str | Path) -> Model:
-    """Open a .eqm file. Raises StorageError or ModelFormatError."""
+    """Open a .eqm file. Raises StorageError or ModelFormatError, each naming the path."""
     data = read_bytes(Path(path))
-    return Model(read_model(data), data)
+    return Model(read_plan(data, Path(path)), data)
 
 
 def connect(board: str, *, ssh: str | None = None, toolchain: str | None = None) -> Session:

@@ -13,8 +13,9 @@ import numpy as np
 from edgeq.board import Board
 from edgeq.compile.plan import Plan
 from edgeq.compile.planner import make_plan
-from edgeq.errors import UsageError
-from edgeq.frontends import read_model
+from edgeq.errors import ModelFormatError, UsageError
+from edgeq.format.read import read_model
+from edgeq.frontends import read_model as read_source_model
 from edgeq.ir.graph import ABSENT, Graph
 from edgeq.ir.verify import verify_graph
 from edgeq.ops.base import Rounding
@@ -38,10 +39,18 @@ class Converted:
 
 def read_source(path: Path) -> Graph:
     """Read a source model and check it; float at the boundary of an integer model is turned into ports."""
-    graph = read_model(path)
+    graph = read_source_model(path)
     verify_graph(graph)
     verify_nodes(graph)
     return strip_boundary(graph)
+
+
+def read_plan(data: bytes, path: Path) -> Plan:
+    """Read the contents of an .eqm file. Raises ModelFormatError naming the path."""
+    try:
+        return read_model(data)
+    except ModelFormatError as error:
+        raise ModelFormatError(f"{str(path)!r}: {error}") from None
 
 
 def is_quantized(graph: Graph) -> bool:
@@ -63,8 +72,10 @@ def convert_graph(
 
     Rounding, unless the recipe sets it, is native for what edgeq quantizes and tflite for what came quantized. With
     ``keep_tensors`` nothing is fused or rescaled, and no two tensors share memory.
-    Raises UsageError when a float graph comes without data.
+    Raises UsageError when a float graph comes without data, or for an observer that does not exist, whether the graph
+    needs one or not.
     """
+    method = parse(recipe.observer)
     if is_quantized(graph):
         rounding = Rounding(recipe.rounding or "tflite")
         quantized = graph
@@ -76,9 +87,7 @@ def convert_graph(
             )
         rounding = Rounding(recipe.rounding or "native")
         simplified = graph if keep_tensors else simplify_float(graph)
-        quantized = quantize_static(
-            simplified, batches, method=parse(recipe.observer), equalized=not keep_tensors, progress=progress
-        )
+        quantized = quantize_static(simplified, batches, method=method, equalized=not keep_tensors, progress=progress)
     plan = make_plan(quantized, rounding=rounding, board=board, keep_tensors=keep_tensors)
     return Converted(plan, dataclasses.replace(recipe, rounding=rounding.value))
 

@@ -11,13 +11,13 @@ from edgeq.board import Board
 from edgeq.compile.plan import Plan, PlannedStep
 from edgeq.compile.traffic import bytes_moved
 from edgeq.errors import UnsupportedError
-from edgeq.format.read import is_model, read_model
+from edgeq.format.read import is_model
 from edgeq.format.write import write_model
 from edgeq.ir.dtypes import DType
 from edgeq.ir.graph import ABSENT, Graph
 from edgeq.ops.base import step_fields
 from edgeq.paths import read_bytes
-from edgeq.pipeline import is_quantized, plan_without_data, read_source
+from edgeq.pipeline import is_quantized, plan_without_data, read_plan, read_source
 
 PARAMETER_FIELDS = ("weights", "bias")  # of steps: what training made, apart from what folding adds
 
@@ -91,7 +91,7 @@ def analyze(path: Path, *, board: Board | None = None) -> Cost:
     """
     data = read_bytes(path)
     if is_model(data):
-        return cost_of_plan(read_model(data), model_bytes=len(data), board=board)
+        return cost_of_plan(read_plan(data, path), model_bytes=len(data), board=board)
     try:
         graph = read_source(path)
         plan = plan_without_data(graph)

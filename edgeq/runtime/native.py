@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -22,7 +23,8 @@ def _binding() -> tuple[Any, Any]:
         native: Any = importlib.import_module("edgeq._native")
     except ImportError as error:
         raise ToolchainError(
-            f"the native library is not built ({error})", hint="pip install . in the checkout"
+            f"the native library is not built in {Path(__file__).parents[1]} ({error})",
+            hint="pip install -e . in a checkout; a package installed elsewhere is found when Python starts elsewhere",
         ) from None
     if native.lib.eq_format_hash() != format_hash():
         raise InternalError("the native library was built from other sources than these", hint="pip install . again")
