@@ -61,13 +61,19 @@ def fold_table_s16(source: Tensor, target: Tensor, function: Callable[[np.ndarra
 
 
 def interpolation_table(
-    function: Callable[[np.ndarray], np.ndarray], *, inputs: tuple[float, int], outputs: tuple[float, int]
+    function: Callable[[np.ndarray], np.ndarray],
+    *,
+    inputs: tuple[float, int],
+    outputs: tuple[float, int],
+    real: type[np.floating] = np.float32,
 ) -> np.ndarray:
-    """Return the table (513,) of a function between int16 codes with (scale, zero point) at either side."""
-    low, high = DType.S16.limits
-    real = np.float32
+    """Return the table (513,) of a function between int16 codes with (scale, zero point) at either side.
 
-    def bounds(scale: float, zero_point: int) -> tuple[np.float32, np.float32]:
+    ``real`` is the precision that it is worked out in.
+    """
+    low, high = DType.S16.limits
+
+    def bounds(scale: float, zero_point: int) -> tuple[np.floating, np.floating]:
         return real(scale) * real(low - zero_point), real(scale) * real(high - zero_point)
 
     input_low, input_high = bounds(*inputs)

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +15,6 @@ from edgeq.ir.dtypes import DType
 from edgeq.ir.fixed_point import Mode, clz32, quantize_multiplier, requant
 from edgeq.ops.base import Step, constant
 from edgeq.ops.lut_s16 import interpolate, interpolation_table
-from edgeq.ops.unary import transcendental
 
 MAX_DEPTH = 65535  # elements of a row: their exponentials, in Q0.15, add up to less than 2^31
 _REACH = 10.0  # exponentials of less than -10 count as exp(-10)
@@ -53,9 +53,10 @@ def softmax_s16_step(scale: float, beta: float, *, rows: int, depth: int) -> Sof
     multiplier, shift = quantize_multiplier(scale * float(np.float32(beta)) / (_REACH / 65535))
     if shift > _MAX_SHIFT:
         raise UnsupportedError(f"int16 softmax with input scale {scale:.6g} and beta {beta:.6g}: too large a product")
-    unit = (2 / 65535, 0)
-    exps = interpolation_table(lambda x: transcendental(np.exp, x), inputs=(_REACH / 65535, 32767), outputs=unit)
-    reciprocals = interpolation_table(lambda x: 1 / (1 + x), inputs=(1 / 65535, -32768), outputs=unit)
+    # in double precision, unlike other tables: in single precision two of the reciprocals come out one less
+    table = partial(interpolation_table, outputs=(2 / 65535, 0), real=np.float64)
+    exps = table(np.exp, inputs=(_REACH / 65535, 32767))
+    reciprocals = table(lambda x: 1 / (1 + x), inputs=(1 / 65535, -32768))
     return SoftmaxS16Step(
         rows=rows, depth=depth, multiplier=multiplier, shift=shift, exps=exps, reciprocals=reciprocals
     )
