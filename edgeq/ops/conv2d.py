@@ -151,6 +151,12 @@ def convolution_mode(source: Tensor, rounding: Rounding) -> Mode:
     return Mode.INT16 if source.dtype is DType.S16 else rounding.mode
 
 
+def _has_narrow_bias(inputs: Sequence[Tensor | None]) -> bool:
+    """Whether int16 pixels come with an int32 bias, for which LiteRT has another kernel than for the usual int64."""
+    source, bias = inputs[0], inputs[2] if len(inputs) > 2 else None
+    return source is not None and source.dtype is DType.S16 and bias is not None and bias.dtype is DType.S32
+
+
 @dataclass(frozen=True)
 class Conv2d(Op):
     """Convolution of x (N, H, W, C) with w (O, KH, KW, C / groups) and an optional bias (O,)."""
@@ -186,6 +192,9 @@ class Conv2d(Op):
         (shape,) = self.infer_shape(inputs)
         x = required(inputs, 0, "input")
         layer = read_layer(inputs, channels=shape[3], axis=0)
+        mode = convolution_mode(x, rounding)
+        if rounding is Rounding.TFLITE and _has_narrow_bias(inputs):
+            mode = Mode.DOUBLE
         return fold_convolution(
             x,
             outputs[0],
@@ -194,7 +203,7 @@ class Conv2d(Op):
             shape=x.shape,
             window=self._window(x.shape, layer.weights.shape),
             activation=self.activation,
-            mode=convolution_mode(x, rounding),
+            mode=mode,
         )
 
     @classmethod

@@ -5,13 +5,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import ClassVar
 
 import numpy as np
 
 from edgeq.ir.dtypes import DType
-from edgeq.ir.fixed_point import Mode, requant
+from edgeq.ir.fixed_point import Mode, requant, wrap32
 from edgeq.ops.base import Shape, Step, constant, ints
 from edgeq.ops.convolution import Window, convolve, pair_of
 from edgeq.ops.linear import PATCHES, Pair
@@ -19,7 +18,10 @@ from edgeq.ops.linear import PATCHES, Pair
 
 @dataclass(frozen=True)
 class Conv2dS16Step(Step):
-    """Convolution of int16 pixels with int8 weights in 64-bit accumulators; zero points are 0."""
+    """Convolution of int16 pixels with int8 weights in 64-bit accumulators, 32-bit ones in mode DOUBLE.
+
+    Zero points are 0.
+    """
 
     name: ClassVar[str] = "conv2d_s16"
     code: ClassVar[int] = 6
@@ -49,8 +51,11 @@ class Conv2dS16Step(Step):
         weights = self.weights.reshape(self.output[3], *self.kernel, -1).astype(np.float64)
         window = Window(self.kernel, self.stride, self.dilation, self.padding, pair_of(self.output[1:3]))
         sums = convolve(image, weights, window).astype(np.int64) + self.bias
-        scale = _requant_exact if self.mode == Mode.EXACT else partial(requant, mode=self.mode)
-        scaled = scale(sums, self.multipliers, self.shifts)
+        if self.mode == Mode.EXACT:
+            scaled = _requant_exact(sums, self.multipliers, self.shifts)
+        else:
+            kept = wrap32(sums) if self.mode == Mode.DOUBLE else sums
+            scaled = requant(kept, self.multipliers, self.shifts, self.mode)
         return [np.clip(scaled, self.act_min, self.act_max).astype(np.int16)]
 
     def scratch_bytes(self) -> int:

@@ -32,7 +32,7 @@ eq_status eq_check_conv2d_s16(const eq_step_check *s, const eq_conv2d_s16_params
   const uint32_t n = (uint32_t)p->output[C];
   if (k > EQ_MAX_DEPTH_S16 || !eq_span_is(s, p->weights, n * k)) return EQ_ERR_STEP;
   if (!eq_channels_legal(s, p->bias, n, 8, p->multipliers, p->shifts, n, 14)) return EQ_ERR_STEP;
-  if (!biases_legal(s, p->bias) || (p->mode != EQ_MODE_INT16 && p->mode != EQ_MODE_EXACT)) return EQ_ERR_STEP;
+  if (!biases_legal(s, p->bias) || !eq_within(p->mode, 0, 3) || p->mode == EQ_MODE_SINGLE) return EQ_ERR_STEP;
   if (!eq_within(p->act_min, INT16_MIN, INT16_MAX) || !eq_within(p->act_max, p->act_min, INT16_MAX)) return EQ_ERR_STEP;
   return s->scratch_bytes >= 2 * EQ_PATCHES * k ? EQ_OK : EQ_ERR_STEP;
 }

@@ -205,6 +205,25 @@ def test_sixteen_bit_sums_pass_int32() -> None:
         assert abs(int(_run(step, [x]).item()) - round(32767 * 127 * 2000 / 1e6)) <= 1
 
 
+def test_sixteen_bit_convolutions_with_narrow_biases_round_twice_for_tflite() -> None:
+    x, w = np.full((1, 1, 1, 1), -2, np.int16), np.ones((1, 1, 1, 1), np.int8)
+    layer = [_tensor(x, 1.0, fixed=False), _tensor(w, 1.0)]
+    for dtype, rounding, expected in (
+        (np.int32, Rounding.TFLITE, -1),
+        (np.int32, Rounding.TFLM, 0),
+        (np.int64, Rounding.TFLITE, 0),
+    ):
+        step = _fold(Conv2d(), [*layer, _tensor(np.zeros(1, dtype), 1.0)], QuantParams.of(4.0), rounding)
+        assert _run(step, [x]).item() == expected
+
+
+def test_narrow_sixteen_bit_accumulators_wrap() -> None:
+    x, w = np.full((1, 1, 1, 600), 32767, np.int16), np.full((1, 1, 1, 600), 127, np.int8)
+    bias = _tensor(np.zeros(1, np.int32), 1.0)
+    step = _fold(Conv2d(), [_tensor(x, 1.0, fixed=False), _tensor(w, 1.0), bias], QuantParams.of(2.0**17))
+    assert _run(step, [x]).item() == round((32767 * 127 * 600 - 2**32) / 2**17)
+
+
 def test_sixteen_bit_layers_refuse_what_their_accumulator_cannot_hold() -> None:
     x, w = np.zeros((1, 4), np.int16), np.ones((1, 4), np.int8)
     source = _tensor(x, 1.0, fixed=False)

@@ -27,6 +27,13 @@ static int64_t requant_exact_wide(int64_t x, int32_t m, int32_t shift) {
   return x < 0 ? -y : y;
 }
 
+static int64_t requant(int64_t sum, const eq_linear_s16 *linear, int32_t c) {
+  const int32_t m = linear->multipliers[c], shift = linear->shifts[c];
+  if (linear->mode == EQ_MODE_EXACT) return requant_exact_wide(sum, m, shift);
+  if (linear->mode == EQ_MODE_INT16) return eq_requant_int16(sum, m, shift);
+  return eq_requant_double((int32_t)(uint32_t)(uint64_t)sum, m, shift); /* the sum wraps, as in 32 bits */
+}
+
 void eq_gemm_s16_scalar(int16_t *out, size_t out_stride, const int16_t *x, size_t x_stride, const int8_t *w, int32_t m,
                         int32_t n, int32_t k, const eq_linear_s16 *linear) {
   for (int32_t row = 0; row < m; row++) {
@@ -34,10 +41,7 @@ void eq_gemm_s16_scalar(int16_t *out, size_t out_stride, const int16_t *x, size_
     int16_t *out_row = out + (size_t)row * out_stride;
     for (int32_t c = 0; c < n; c++) {
       const int64_t sum = linear->bias[c] + dot(x_row, w + (size_t)c * (size_t)k, k);
-      const int64_t y = linear->mode == EQ_MODE_EXACT
-                            ? requant_exact_wide(sum, linear->multipliers[c], linear->shifts[c])
-                            : eq_requant_int16(sum, linear->multipliers[c], linear->shifts[c]);
-      out_row[c] = (int16_t)eq_clamp64(y, linear->act_min, linear->act_max);
+      out_row[c] = (int16_t)eq_clamp64(requant(sum, linear, c), linear->act_min, linear->act_max);
     }
   }
 }
