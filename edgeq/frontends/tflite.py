@@ -2,8 +2,7 @@
 """Read .tflite files: float models, int8 and 16x8 models, and legacy uint8 models, which become int8 inside.
 
 What stays as the file has it: the order and names of tensors (made unique and printable), QUANTIZE and DEQUANTIZE at
-float inputs and outputs, and the dtypes of the model's ends, uint8 included. Inside a legacy uint8 model the int8
-kernels decide: AVERAGE_POOL_2D then rounds ties away from code 128, where LiteRT's uint8 kernel rounds them up.
+float inputs and outputs, and the dtypes of the model's ends, uint8 included.
 """
 
 from __future__ import annotations
@@ -141,7 +140,8 @@ class _Reader:
             outputs = tuple(self._tensor(index) for index in operator.outputs)
             if not outputs:
                 raise GraphError("it writes no tensor")
-            self._map(operator, Call(operator, inputs, outputs), name=name)
+            unsigned = is_unsigned(self._model.tensors[operator.outputs[0]])
+            self._map(operator, Call(operator, inputs, outputs, unsigned), name=name)
         except UnsupportedError as error:
             reason = error.args[0].removesuffix(f"; {error.hint}")
             self._reasons.append((name, operator.kind, f"{reason} (operator {operator.index})", error.hint or ""))

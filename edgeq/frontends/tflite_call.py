@@ -35,6 +35,7 @@ class Call:
     operator: RawOperator
     inputs: Sequence[Tensor | None]
     outputs: Sequence[Tensor]
+    unsigned: bool = False  # whether the file has uint8 codes where ``outputs`` have int8
 
     def options(self, kind: str) -> RawOptions:
         return self.operator.options(kind)

@@ -7,6 +7,7 @@ paddings and the like become attributes. A rule may also return an array: the re
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from functools import partial
 from types import MappingProxyType
@@ -126,21 +127,22 @@ def _batch_matmul(call: Call) -> Mapped:
 
 def _add_or_sub(call: Call, op: type[Add] | type[Sub], kind: str) -> Mapped:
     options = call.options(kind)
-    if call.outputs[0].dtype is DType.S16 and options.boolean("PotScaleInt16", True):
-        raise UnsupportedError(
-            "int16 with power-of-two scales is not supported", hint="convert the model with a current converter"
-        )
-    return Mapped(op(activation_of(options)), (0, 1))
+    shifts = call.outputs[0].dtype is DType.S16 and options.boolean("PotScaleInt16", True)
+    return Mapped(op(activation_of(options), shifts), (0, 1))
 
 
 def _mul(call: Call) -> Mapped:
     return Mapped(Mul(activation_of(call.options("MulOptions"))), (0, 1))
 
 
-def _pool(call: Call, op: type[AveragePool2d] | type[MaxPool2d]) -> Mapped:
+def _pool(call: Call, op: Callable[..., Op]) -> Mapped:
     options = call.options("Pool2DOptions")
     kernel = options.integer("FilterHeight"), options.integer("FilterWidth")
     return Mapped(op(kernel, pair_of(options, "Stride"), padding_of(options), activation_of(options)))
+
+
+def _average_pool(call: Call) -> Mapped:
+    return _pool(call, partial(AveragePool2d, ties_up=call.unsigned))
 
 
 def _concatenation(call: Call) -> Mapped:
@@ -236,6 +238,11 @@ def _resize(call: Call, op: type[ResizeBilinear] | type[ResizeNearest], kind: st
     options, size = call.options(kind), call.indices(1, "the size")
     if len(size) != 2:
         raise GraphError(f"the size has {len(size)} entries, 2 expected")
+    if call.unsigned and op is ResizeBilinear:
+        warnings.warn(
+            "RESIZE_BILINEAR of uint8 is done in integers, rounded to nearest; LiteRT does it in float and cuts off",
+            stacklevel=2,
+        )
     return Mapped(op((size[0], size[1]), options.boolean("AlignCorners"), options.boolean("HalfPixelCenters")))
 
 
@@ -271,7 +278,7 @@ RULES: MappingProxyType[str, tuple[int, Rule]] = MappingProxyType(
         "ABS": (5, partial(_same, op=Abs)),
         "ADD": (5, partial(_add_or_sub, op=Add, kind="AddOptions")),
         "ARG_MAX": (3, _arg_max),
-        "AVERAGE_POOL_2D": (3, partial(_pool, op=AveragePool2d)),
+        "AVERAGE_POOL_2D": (3, _average_pool),
         "BATCH_MATMUL": (4, _batch_matmul),
         "CONCATENATION": (7, _concatenation),
         "CONV_2D": (8, _conv2d),
@@ -288,7 +295,10 @@ RULES: MappingProxyType[str, tuple[int, Rule]] = MappingProxyType(
         "GATHER": (8, _gather),
         "GELU": (2, lambda call: Mapped(Gelu(call.options("GeluOptions").boolean("Approximate")))),
         "HARD_SWISH": (1, partial(_same, op=HardSwish)),
-        "L2_NORMALIZATION": (2, lambda call: Mapped(L2Normalization(activation_of(call.options("L2NormOptions"))))),
+        "L2_NORMALIZATION": (
+            2,
+            lambda call: Mapped(L2Normalization(activation_of(call.options("L2NormOptions")), call.unsigned)),
+        ),
         "LEAKY_RELU": (2, lambda call: Mapped(LeakyRelu(call.options("LeakyReluOptions").real("Alpha")))),
         "LOGISTIC": (3, partial(_same, op=Logistic)),
         "MAXIMUM": (4, partial(_same, op=Maximum)),

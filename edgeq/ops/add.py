@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -18,6 +19,10 @@ from edgeq.ops.elementwise import RANK, Binary, BinaryStep, broadcast_geometry, 
 from edgeq.ops.folding import activation_bounds, f32, multiplier, quant_of, required
 
 _LEFT_SHIFT = {DType.S8: 20, DType.S16: 15}  # of the operands, before they are rescaled
+
+# Files may allow int16 sums to be taken by shifts (``shifts``, their pot_scale_int16). LiteRT does so where all scales
+# are powers of two, that of one operand is the output's, and that of the other is no larger: it rounds the other to
+# the output's scale and adds. A left shift of 1 makes the step do the same: 2 x * 2^-1 is exact.
 
 
 @dataclass(frozen=True)
@@ -57,17 +62,18 @@ class AddStep(BinaryStep):
 
 @dataclass(frozen=True)
 class Add(Binary):
-    """a + b."""
+    """a + b; for ``shifts`` see the note above."""
 
     name: ClassVar[str] = "add"
 
     activation: Activation = Activation.NONE
+    shifts: bool = False
 
     def reference(self, inputs: Sequence[np.ndarray | None]) -> list[np.ndarray]:
         return [self.activation.apply(np.asarray(inputs[0]) + np.asarray(inputs[1]))]
 
     def fold(self, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor], *, rounding: Rounding) -> Fold:
-        return _fold_sum(inputs, outputs[0], self.activation, rounding=rounding, sign=1)
+        return _fold_sum(self, inputs, outputs[0], rounding=rounding, sign=1)
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Case:
@@ -76,17 +82,18 @@ class Add(Binary):
 
 @dataclass(frozen=True)
 class Sub(Binary):
-    """a - b."""
+    """a - b; for ``shifts`` see the note above."""
 
     name: ClassVar[str] = "sub"
 
     activation: Activation = Activation.NONE
+    shifts: bool = False
 
     def reference(self, inputs: Sequence[np.ndarray | None]) -> list[np.ndarray]:
         return [self.activation.apply(np.asarray(inputs[0]) - np.asarray(inputs[1]))]
 
     def fold(self, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor], *, rounding: Rounding) -> Fold:
-        return _fold_sum(inputs, outputs[0], self.activation, rounding=rounding, sign=-1)
+        return _fold_sum(self, inputs, outputs[0], rounding=rounding, sign=-1)
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Case:
@@ -98,16 +105,21 @@ def _sample(op: type[Add] | type[Sub], rng: np.random.Generator) -> Case:
     return sample_binary(op(list(Activation)[rng.integers(4)]), rng, dtype=dtype)
 
 
-def _fold_sum(
-    inputs: Sequence[Tensor | None], target: Tensor, activation: Activation, *, rounding: Rounding, sign: int
-) -> Fold:
+def _are_shifts(a: float, b: float, out: float) -> bool:
+    """Whether LiteRT adds by shifts alone, see above."""
+    return all(math.frexp(scale)[0] == 0.5 for scale in (a, b, out)) and max(a, b) == out
+
+
+def _fold_sum(op: Add | Sub, inputs: Sequence[Tensor | None], target: Tensor, *, rounding: Rounding, sign: int) -> Fold:
     a, b = required(inputs, 0, "first input"), required(inputs, 1, "second input")
     dtype = require_equal_dtypes([a, b, target], DType.S8, DType.S16)
     quant_a, quant_b, quant = (quant_of(tensor) for tensor in (a, b, target))
-    left_shift = _LEFT_SHIFT[dtype]
+    scales = quant_a.scale, quant_b.scale, quant.scale
+    shifted = op.shifts and rounding is Rounding.TFLITE and dtype is DType.S16 and _are_shifts(*scales)
+    left_shift = 1 if shifted else _LEFT_SHIFT[dtype]
     twice_larger = 2 * max(quant_a.scale, quant_b.scale)
     real = twice_larger / f32(2**left_shift * quant.scale)
-    if real >= 1:
+    if real >= 1 and not shifted:
         raise InvalidValueError(
             f"output scale {quant.scale:.6g} is too fine for input scales {quant_a.scale:.6g} and {quant_b.scale:.6g}"
         )
@@ -115,7 +127,7 @@ def _fold_sum(
     multiplier_a, shift_a = multiplier(quant_a.scale / twice_larger, mode)
     multiplier_b, shift_b = multiplier(quant_b.scale / twice_larger, mode)
     scale, shift = multiplier(real, mode)
-    bounds = activation_bounds(activation, quant, dtype)
+    bounds = activation_bounds(op.activation, quant, dtype)
     geometry = broadcast_geometry(a.shape, b.shape)
     step = AddStep(
         element_bytes=dtype.bytes, sign=sign, left_shift=left_shift,

@@ -31,24 +31,30 @@ class L2NormalizationStep(Step):
     rows: int
     depth: int
     zero: int
+    left_shift: int  # of the codes, before they are multiplied: 0 to 7
     mode: int
 
     def reference_q(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         values = np.asarray(inputs[0]).astype(np.int64).reshape(self.rows, self.depth) - self.zero
         roots = [invsqrt(int(total)) for total in np.square(values).sum(axis=1)]
         multipliers = np.array([multiplier for multiplier, _ in roots])[:, None]
-        shifts = np.array([shift for _, shift in roots])[:, None] + 7
-        return [np.clip(requant(values, multipliers, shifts, self.mode), -128, 127).astype(np.int8)]
+        shifts = np.array([shift for _, shift in roots])[:, None] + 7 - self.left_shift
+        scaled = requant(values << self.left_shift, multipliers, shifts, self.mode)
+        return [np.clip(scaled, -128, 127).astype(np.int8)]
 
 
 @dataclass(frozen=True)
 class L2Normalization(Op):
-    """x / sqrt(sum of x^2) along the last axis."""
+    """x / sqrt(sum of x^2) along the last axis.
+
+    LiteRT's kernel for unsigned codes multiplies by 128 first, which rounds otherwise; ``scaled_first`` does the same.
+    """
 
     name: ClassVar[str] = "l2_normalization"
     range_rule: ClassVar[RangeRule] = RangeRule.FIXED
 
     activation: Activation = Activation.NONE
+    scaled_first: bool = False
 
     def infer_shape(self, inputs: Sequence[Tensor | None]) -> list[Shape]:
         return [required(inputs, 0, "input").shape]
@@ -71,8 +77,8 @@ class L2Normalization(Op):
             )
         depth = source.shape[-1]
         zero = quant_of(source, "input").zero_point
-        step = L2NormalizationStep(rows=source.elements // depth, depth=depth, zero=zero, mode=int(rounding.mode))
-        return Fold(step)
+        left_shift = 7 if self.scaled_first else 0
+        return Fold(L2NormalizationStep(source.elements // depth, depth, zero, left_shift, int(rounding.mode)))
 
     def fixed_quant(self, dtype: DType) -> QuantParams:
         return QuantParams.of(1 / 128 if dtype is DType.S8 else 1 / 32768)
@@ -81,5 +87,5 @@ class L2Normalization(Op):
     def sample(cls, rng: np.random.Generator) -> Case:
         shape = tuple(int(size) for size in rng.integers(1, 9, size=int(rng.integers(1, 5))))
         source = Tensor("x", shape, DType.S8, QuantParams.of(2.0 ** rng.uniform(-8, 0), int(rng.integers(-128, 128))))
-        op = cls()
+        op = cls(scaled_first=bool(rng.random() < 0.3))
         return Case(op, (source,), (Tensor("y", shape, DType.S8, op.fixed_quant(DType.S8)),))

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -24,12 +25,12 @@ MAX_TAPS = 65535  # of a window: sums of int16 codes then fit int32
 
 @dataclass(frozen=True)
 class PoolStep(Step):
-    """out = clamp(mean, rounded half away from zero, or maximum of the codes in each window's part of the image)."""
+    """out = clamp(mean, rounded to nearest, or maximum of the codes in each window's part of the image)."""
 
     name: ClassVar[str] = "pool"
     code: ClassVar[int] = 15
 
-    average: int  # 1 for the mean, 0 for the maximum
+    average: int  # 0 for the maximum, 1 for the mean with ties away from zero, 2 for the mean with ties up
     element_bytes: int
     batch: int
     channels: int
@@ -50,6 +51,8 @@ class PoolStep(Step):
                 return np.asarray(part.max(axis=(1, 2)))
             count = part.shape[1] * part.shape[2]
             sums = part.sum(axis=(1, 2))
+            if self.average == 2:
+                return np.asarray((sums + count // 2) // count)
             return np.asarray(np.sign(sums) * ((np.abs(sums) + count // 2) // count))
 
         window = Window(pair_of(self.kernel), pair_of(self.stride), (1, 1), pair_of(self.before), pair_of(self.output))
@@ -61,7 +64,7 @@ class _Pool(Op):
     """What both kinds share."""
 
     range_rule: ClassVar[RangeRule] = RangeRule.SAME
-    average: ClassVar[int]
+    average: ClassVar[bool]
 
     kernel: Pair = (2, 2)
     stride: Pair = (2, 2)
@@ -87,11 +90,15 @@ class _Pool(Op):
         bounds = activation_bounds(self.activation, quant_of(target), dtype)
         batch, height, width, channels = source.shape
         step = PoolStep(
-            average=self.average, element_bytes=dtype.bytes, batch=batch, channels=channels, size=(height, width),
-            output=window.output, kernel=window.kernel, stride=window.stride, before=window.before,
-            act_min=bounds[0], act_max=bounds[1],
+            average=self._average_code(), element_bytes=dtype.bytes, batch=batch, channels=channels,
+            size=(height, width), output=window.output, kernel=window.kernel, stride=window.stride,
+            before=window.before, act_min=bounds[0], act_max=bounds[1],
         )  # fmt: skip
         return Fold(step)
+
+    def _average_code(self) -> int:
+        """Return the step's field ``average``."""
+        return 0
 
     def _window(self, source: Tensor) -> Window:
         """Place the window; raises GraphError when one of its positions would lie outside the image."""
@@ -125,10 +132,24 @@ class _Pool(Op):
 
 @dataclass(frozen=True)
 class AveragePool2d(_Pool):
-    """The mean of each window's part of the image."""
+    """The mean of each window's part of the image.
+
+    Ties round away from zero; with ``ties_up`` they round up, as LiteRT's kernel for unsigned codes does.
+    """
 
     name: ClassVar[str] = "average_pool_2d"
-    average: ClassVar[int] = 1
+    average: ClassVar[bool] = True
+
+    ties_up: bool = False
+
+    def _average_code(self) -> int:
+        return 2 if self.ties_up else 1
+
+    @classmethod
+    def sample(cls, rng: np.random.Generator) -> Case:
+        case = super().sample(rng)
+        assert isinstance(case.op, cls)
+        return dataclasses.replace(case, op=dataclasses.replace(case.op, ties_up=bool(rng.random() < 0.3)))
 
 
 @dataclass(frozen=True)
@@ -136,7 +157,7 @@ class MaxPool2d(_Pool):
     """The maximum of each window's part of the image."""
 
     name: ClassVar[str] = "max_pool_2d"
-    average: ClassVar[int] = 0
+    average: ClassVar[bool] = False
 
 
 def _over_windows(image: np.ndarray, window: Window, reduce: Callable[[np.ndarray], np.ndarray]) -> np.ndarray:

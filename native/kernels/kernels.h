@@ -103,10 +103,11 @@ typedef struct eq_pool_window {
   size_t x_row;
   int32_t act_min;
   int32_t act_max;
+  bool ties_up;
 } eq_pool_window;
 
-/* out[c] = clamp(mean or maximum of x[tap][c] over the window) for c < channels; means round half away from zero.
- * x points at the window's first tap. out overlaps nothing. */
+/* out[c] = clamp(mean or maximum of x[tap][c] over the window) for c < channels; means round to nearest, ties up or
+ * else away from zero. x points at the window's first tap. out overlaps nothing. */
 typedef void eq_average_pool_s8_fn(int8_t *out, const int8_t *x, const eq_pool_window *window);
 typedef void eq_average_pool_s16_fn(int16_t *out, const int16_t *x, const eq_pool_window *window);
 typedef void eq_max_pool_s8_fn(int8_t *out, const int8_t *x, const eq_pool_window *window);
@@ -123,10 +124,10 @@ struct eq_softmax_s16_params;
 typedef void eq_softmax_s16_fn(int16_t *out, const int16_t *in, const int16_t exps[513], const int16_t reciprocals[513],
                                const struct eq_softmax_s16_params *p);
 
-/* out = requant(in - zero, eq_invsqrt(sum of (in - zero)^2) * 2^7) along each of `rows` rows of `depth` codes;
- * 1 <= depth <= 33025, mode is EQ_MODE_DOUBLE, SINGLE or EXACT. out may be in. */
-typedef void eq_l2_normalize_s8_fn(int8_t *out, const int8_t *in, int32_t rows, int32_t depth, int32_t zero,
-                                   int32_t mode);
+/* out = requant((in - zero) << left_shift, eq_invsqrt(sum of (in - zero)^2) * 2^(7 - left_shift)) along each row; rows,
+ * depth, zero, left_shift and mode are those of p. 1 <= depth <= 33025, 0 <= left_shift <= 7. out may be in. */
+struct eq_l2_normalization_params;
+typedef void eq_l2_normalize_s8_fn(int8_t *out, const int8_t *in, const struct eq_l2_normalization_params *p);
 
 /* Kinds of reduction; permanent codes of the model file. */
 enum { EQ_REDUCE_SUM = 0, EQ_REDUCE_MAX = 1, EQ_REDUCE_MIN = 2 };

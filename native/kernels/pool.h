@@ -29,9 +29,13 @@ enum { EQ_POOL_BLOCK = 32 }; /* channels whose sums or maxima wait on the stack 
 
 static inline int32_t eq_pool_sum(int32_t sum, int32_t x) { return sum + x; }
 
-/* Rounded half away from zero; |sum| + taps / 2 < 2^31. */
+/* Rounded to nearest, ties up or away from zero; |sum| + taps / 2 < 2^31. */
 static inline int32_t eq_pool_mean(int32_t sum, const eq_pool_window *w) {
   const int32_t taps = w->rows * w->columns;
+  if (w->ties_up) {
+    const int32_t above = sum + taps / 2;
+    return above / taps - (above % taps < 0);
+  }
   return sum > 0 ? (sum + taps / 2) / taps : (sum - taps / 2) / taps;
 }
 

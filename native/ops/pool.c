@@ -11,7 +11,7 @@ static bool axis_legal(const eq_pool_params *p, int32_t axis) {
 }
 
 eq_status eq_check_pool(const eq_step_check *s, const eq_pool_params *p) {
-  if (!eq_has_operands(s, 1, 1) || !eq_within(p->average, 0, 1) || !eq_within(p->element_bytes, 1, 2)) {
+  if (!eq_has_operands(s, 1, 1) || !eq_within(p->average, 0, 2) || !eq_within(p->element_bytes, 1, 2)) {
     return EQ_ERR_STEP;
   }
   const uint32_t bytes = (uint32_t)p->element_bytes;
@@ -38,7 +38,7 @@ void eq_op_pool(const eq_step_io *io, const eq_pool_params *p) {
   const uint8_t *image = eq_in(io, 0);
   uint8_t *out = eq_out(io, 0);
   const size_t pixel = (size_t)p->channels, row = (size_t)p->size[1] * pixel, bytes = (size_t)p->element_bytes;
-  eq_pool_window window = {.channels = p->channels, .x_row = row, .act_min = p->act_min, .act_max = p->act_max};
+  eq_pool_window window = {.channels = p->channels, .x_row = row, .act_min = p->act_min, .act_max = p->act_max, .ties_up = p->average == 2};
   for (int32_t n = 0; n < p->batch; n++, image += (size_t)p->size[0] * row * bytes) {
     for (int32_t y = 0; y < p->output[0]; y++) {
       const size_t top = (size_t)clip(p, 0, y, &window.rows);

@@ -80,6 +80,16 @@ def test_int16_pairs_are_within_half_a_code_of_the_real_result(op):
     assert np.abs(found - exact / np.float64(np.float32(scale))).max() < 0.51
 
 
+def test_int16_sums_by_shifts_round_the_operand_before_they_add():
+    quants, output = [QuantParams.of(2.0**-4), QuantParams.of(2.0**-3)], QuantParams.of(2.0**-3)
+    codes = [[1, -1, 3, 32767], [-1, 1, 0, 32767]]
+    for op, expected in ((Add, [0, 0, 2, 32767]), (Sub, [2, -2, 2, -16383])):
+        found = apply(op(shifts=True), *codes, quants=quants, output=output, dtype=DType.S16)
+        assert found.tolist() == expected
+    general = apply(Add(), *codes, quants=quants, output=output, dtype=DType.S16)
+    assert general.tolist() == [-1, 1, 2, 32767]
+
+
 def test_int16_with_a_zero_point_is_refused():
     with pytest.raises(UnsupportedError, match="zero point"):
         apply(Add(), [1], [1], quants=[UNIT, QuantParams.of(1.0, 1)], dtype=DType.S16)
@@ -130,6 +140,7 @@ def test_shapes_that_do_not_broadcast_or_take_too_many_loops_are_refused():
 def test_average_pool_rounds_half_away_from_zero_and_counts_only_pixels_of_the_image():
     image = np.array([[1, 2], [-1, -2]]).reshape(1, 2, 2, 1)
     assert list(apply(AveragePool2d((1, 2), (1, 1)), image).ravel()) == [2, -2]
+    assert list(apply(AveragePool2d((1, 2), (1, 1), ties_up=True), image).ravel()) == [2, -1]
     corner = apply(AveragePool2d((3, 3), (1, 1), "same"), np.full((1, 2, 2, 1), 7))
     assert set(corner.ravel()) == {7}
 
@@ -178,6 +189,12 @@ def test_l2_normalization_of_a_unit_row_a_zero_row_and_a_triangle():
     rows = np.array([[5, 0, 0], [0, 0, 0], [3, 4, 0]])
     found = apply(L2Normalization(), rows, output=QuantParams.of(1 / 128))
     assert found.tolist() == [[127, 0, 0], [0, 0, 0], [77, 102, 0]]
+
+
+def test_l2_normalization_of_codes_that_were_unsigned_rounds_twice():
+    row, output = np.array([7, -9, 1]), QuantParams.of(1 / 128)
+    assert apply(L2Normalization(), row, output=output).tolist() == [78, -101, 11]
+    assert apply(L2Normalization(scaled_first=True), row, output=output).tolist() == [79, -101, 11]
 
 
 @pytest.mark.parametrize("dtype", [DType.S8, DType.S16])

@@ -103,7 +103,7 @@ typedef struct eq_batch_matmul_params {
 eq_status eq_check_batch_matmul(const eq_step_check *s, const eq_batch_matmul_params *p);
 void eq_op_batch_matmul(const eq_step_io *io, const eq_batch_matmul_params *p);
 
-/* Convolution of int16 pixels with int8 weights in 64-bit accumulators; zero points are 0. */
+/* Convolution of int16 pixels with int8 weights in 64-bit accumulators, 32-bit ones in mode DOUBLE. */
 typedef struct eq_conv2d_s16_params {
   int32_t groups;
   int32_t act_min;
@@ -211,7 +211,7 @@ typedef struct eq_prelu_params {
 eq_status eq_check_prelu(const eq_step_check *s, const eq_prelu_params *p);
 void eq_op_prelu(const eq_step_io *io, const eq_prelu_params *p);
 
-/* out = clamp(mean, rounded half away from zero, or maximum of the codes in each window's part of the image). */
+/* out = clamp(mean, rounded to nearest, or maximum of the codes in each window's part of the image). */
 typedef struct eq_pool_params {
   int32_t average;
   int32_t element_bytes;
@@ -242,6 +242,7 @@ typedef struct eq_l2_normalization_params {
   int32_t rows;
   int32_t depth;
   int32_t zero;
+  int32_t left_shift;
   int32_t mode;
 } eq_l2_normalization_params;
 eq_status eq_check_l2_normalization(const eq_step_check *s, const eq_l2_normalization_params *p);
