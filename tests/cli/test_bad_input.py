@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 from cli_calls import FLOAT, INT8, TESTS, call
-from frontends.test_tflite_bad_input import CASES
+from frontends.test_tflite_bad_input import CASES, tensor, whole
+from frontends.tflite_builder import Model, O, T, build
 from small_models import small_model
 
+from edgeq.api import load
 from edgeq.errors import EdgeqError
 
 
@@ -31,6 +33,90 @@ def test_convert_refuses_a_bad_source_model(name: str, tmp_path: Path, capsys: p
     assert "Traceback" not in shown.err
     assert shown.out == ""
     assert [found.name for found in tmp_path.iterdir()] == ["bad model.tflite"]
+
+
+def _product(depth: int, *, bias: int = 0) -> bytes:
+    """A fully connected layer with the largest weights."""
+    weights, biases = np.full((1, depth), 127, np.int8), np.array([bias], np.int32)
+    tensors = [
+        T("x", (1, depth), scale=0.5, zero=-128),
+        T("w", (1, depth), scale=0.5, data=weights),
+        T("b", (1,), "int32", scale=0.25, data=biases),
+        T("y", (1, 1), scale=2.0),
+    ]
+    return build(Model(tensors, [O("FULLY_CONNECTED", [0, 1, 2], [3])], [0], [3]))
+
+
+@pytest.mark.parametrize(
+    ("data", "code", "message"),
+    [
+        (_product(60_000, bias=10**9), 8, "the accumulator of output channel 0 can reach"),
+        (_product(2, bias=2**31 - 1), 8, "the accumulator of output channel 0 can reach"),
+        (_product(70_000), 2, "70000 products per output, at most 65536 expected"),
+    ],
+    ids=["accumulator", "bias", "depth"],
+)
+def test_convert_refuses_sums_that_could_overflow(
+    data: bytes, code: int, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "sum.tflite"
+    path.write_bytes(data)
+    assert call("convert", path, "-o", tmp_path / "m.eqm") == code
+    shown = capsys.readouterr().err
+    assert 'fully_connected "y"' in shown
+    assert message in shown
+    assert [found.name for found in tmp_path.iterdir()] == ["sum.tflite"]
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        tensor(0, name="y")(),
+        tensor(0, name=b"\xff\xfe/../\x1b[31m")(),
+        tensor(0, name="n" * 10_240)(),
+        tensor(0, name="")(),
+        tensor(0, name="line\nnull\0")(),
+        whole(outputs=[4, 4])(),
+    ],
+    ids=["repeated", "not UTF-8", "10 kB", "empty", "control characters", "one tensor twice an output"],
+)
+def test_convert_takes_strange_names_and_tells_them_apart(
+    data: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, path, given = tmp_path / "m.tflite", tmp_path / "m.eqm", tmp_path / "x.npz"
+    source.write_bytes(data)
+    assert call("convert", source, "-o", path) == 0
+    assert call("verify", path) == 0
+    shown = capsys.readouterr().out
+    assert all(c.isprintable() or c == "\n" for c in shown)
+    model = load(path)
+    names = [port.name for port in (*model.inputs, *model.outputs)]
+    assert len(set(names)) == len(names)
+    np.savez(given, in0=np.zeros((1, 2), np.int8))
+    assert call("run", path, "-i", given, "-o", tmp_path / "y.npz") == 0
+
+
+@pytest.mark.parametrize("name", ["a b", "ü 模型", "two\nlines", "-o", "100%", "[bold]"])
+def test_any_file_name_will_do(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    source = Path(f"{name}.tflite")
+    source.write_bytes(INT8.read_bytes())
+    assert call("convert", "-o", f"./{name}.eqm", "--", source) == 0
+    assert call("inspect", f"./{name}.eqm") == 0
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}{end}" for end in (".tflite", ".eqm", ".recipe.toml")}
+    assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize("alias", ["m.tflite", "./m.tflite", "link.tflite"])
+def test_the_source_is_never_written_over(alias: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("m.tflite").write_bytes(INT8.read_bytes())
+    Path("link.tflite").symlink_to("m.tflite")
+    assert call("convert", "m.tflite", "-o", alias) == 1
+    assert Path("m.tflite").read_bytes() == INT8.read_bytes()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["link.tflite", "m.tflite"]
 
 
 def _npz(**arrays: np.ndarray) -> Callable[[Path], None]:
