@@ -5,8 +5,9 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from edgeq.errors import InternalError, StorageError
@@ -103,6 +104,37 @@ def write_files(files: Mapping[Path, bytes]) -> None:
         for temporary in temporaries.values():
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
+
+
+def write_folder(folder: Path, files: Mapping[str, bytes], *, executables: Collection[str] = ()) -> None:
+    """Write a folder whole or not at all: under another name beside it, then put in the place of what was there.
+
+    ``files`` are by their paths in the folder, ``executables`` those that may be run. The caller sees to it that an old
+    folder may go. Raises StorageError naming the folder; an old one is then as it was, and nothing is left behind.
+    """
+    scratch: Path | None = None
+    try:
+        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name[:64]}.", suffix=".tmp", dir=folder.parent))
+        made, old = scratch / "new", scratch / "old"
+        for name, data in files.items():
+            path = made / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            if name in executables:
+                path.chmod(path.stat().st_mode | 0o111)
+        if folder.exists():
+            os.replace(folder, old)
+        try:
+            os.replace(made, folder)
+        except OSError:
+            if old.exists():
+                os.replace(old, folder)
+            raise
+    except (OSError, ValueError) as error:  # ValueError: a path with a null character
+        raise StorageError(f"cannot write {str(folder)!r}: {getattr(error, 'strerror', error)}") from error
+    finally:
+        if scratch is not None:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _umask() -> int:

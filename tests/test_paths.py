@@ -1,12 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
+"""Files and folders are written whole or not at all, whatever their names."""
+
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
 from edgeq.errors import StorageError
-from edgeq.paths import read_bytes, write_bytes, write_files
+from edgeq.paths import read_bytes, write_bytes, write_files, write_folder
 
 
 def test_files_that_belong_together_are_all_written(tmp_path: Path) -> None:
@@ -51,3 +55,30 @@ def test_impossible_names_are_errors_that_show_them(tmp_path: Path, name: str) -
     with pytest.raises(StorageError):
         read_bytes(tmp_path / name)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_is_replaced_whole(tmp_path: Path) -> None:
+    folder = tmp_path / "out"
+    write_folder(folder, {"old": b"1"})
+    write_folder(folder, {"a": b"2", "deep/er/b": b"3"}, executables=["a"])
+    assert {str(path.relative_to(folder)) for path in folder.rglob("*") if path.is_file()} == {"a", "deep/er/b"}
+    assert os.access(folder / "a", os.X_OK)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+@pytest.mark.parametrize("failing", ["write_bytes", "replace"])
+def test_a_folder_that_cannot_be_replaced_stays(failing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = tmp_path / "out"
+    write_folder(folder, {"a": b"old"})
+    replace = os.replace
+
+    def fail(*arguments: object) -> None:
+        if failing == "write_bytes" or Path(str(arguments[0])).name == "new":
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        replace(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(*((Path, "write_bytes", fail) if failing == "write_bytes" else (os, "replace", fail)))
+    with pytest.raises(StorageError, match="No space left"):
+        write_folder(folder, {"a": b"new"})
+    assert (folder / "a").read_bytes() == b"old"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]

@@ -5,9 +5,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -22,7 +19,7 @@ from edgeq.device.toolchain import (
     native_sources,
 )
 from edgeq.errors import StorageError
-from edgeq.paths import native_dir
+from edgeq.paths import native_dir, write_folder
 
 SCHEMA = "edgeq.build/1"
 MANIFEST = "edgeq-build.json"
@@ -75,6 +72,8 @@ def build_board(name: str, model: bytes, board: Board, folder: Path, *, toolchai
     """
     if folder.exists() and not _is_replaceable(folder):
         raise StorageError(f"{str(folder)!r} exists and was not made by edgeq", hint="choose another folder")
+    if not folder.parent.is_dir():
+        raise StorageError(f"cannot write {str(folder)!r}: there is no folder {str(folder.parent)!r}")
     compiler = find_compiler(board, toolchain=toolchain)
     sources = {
         "eqrun": build_eqrun(board, toolchain=toolchain),
@@ -98,7 +97,7 @@ def build_board(name: str, model: bytes, board: Board, folder: Path, *, toolchai
     }
     sizes = {file: len(data) for file, data in contents.items()}
     contents[MANIFEST] = (json.dumps(manifest, indent=2) + "\n").encode()
-    _replace_folder(folder, contents, executables={"eqrun", "libedgeq.so"})
+    write_folder(folder, contents, executables={"eqrun", "libedgeq.so"})
     return BuiltFiles(folder, compiler.identity, sizes)
 
 
@@ -111,31 +110,3 @@ def _is_replaceable(folder: Path) -> bool:
         return folder.is_dir() and ((folder / MANIFEST).is_file() or not any(folder.iterdir()))
     except OSError as error:
         raise StorageError(f"cannot read {str(folder)!r}: {error.strerror}") from error
-
-
-def _replace_folder(folder: Path, contents: dict[str, bytes], *, executables: set[str]) -> None:
-    """Write a folder under another name beside it, then put it in place of the old one."""
-    scratch: Path | None = None
-    try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        scratch = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", dir=folder.parent))
-        made, old = scratch / "new", scratch / "old"
-        for name, data in contents.items():
-            path = made / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_bytes(data)
-            if name in executables:
-                path.chmod(path.stat().st_mode | 0o111)
-        if folder.exists():
-            os.replace(folder, old)
-        try:
-            os.replace(made, folder)
-        except OSError:
-            if old.exists():
-                os.replace(old, folder)
-            raise
-    except OSError as error:
-        raise StorageError(f"cannot write {str(folder)!r}: {error.strerror}") from error
-    finally:
-        if scratch is not None:
-            shutil.rmtree(scratch, ignore_errors=True)

@@ -31,7 +31,7 @@ int main(void) {
 
 def test_a_built_folder_holds_what_a_board_needs(tmp_path: Path) -> None:
     small = program()
-    folder = tmp_path / "new/out"
+    folder = tmp_path / "out"
     built = build_board("small", small.model, load_board("host"), folder)
     manifest = json.loads((folder / MANIFEST).read_text())
     assert manifest["schema"] == "edgeq.build/1"
@@ -60,6 +60,8 @@ def test_an_earlier_build_is_replaced_and_a_foreign_folder_is_not(tmp_path: Path
     with pytest.raises(StorageError, match="was not made by edgeq; choose another folder"):
         build_board("small", small.model, board, foreign)
     assert [path.name for path in foreign.iterdir()] == ["diary.txt"]
+    with pytest.raises(StorageError, match=r"there is no folder .*absent"):
+        build_board("small", small.model, board, tmp_path / "absent" / "out")
 
 
 def test_a_second_build_is_the_same_file_from_the_cache() -> None:
