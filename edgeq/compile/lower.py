@@ -24,11 +24,6 @@ class Lowered:
     tensors: tuple[NamedTensor, ...]
 
 
-def unsupported_nodes(graph: Graph, *, rounding: Rounding) -> tuple[Reason, ...]:
-    """List the nodes that have no integer form."""
-    return _fold_all(graph, rounding)[1]
-
-
 def lower(graph: Graph, *, rounding: Rounding) -> Lowered:
     """Fold every node of a graph whose run-time tensors are all integers.
 

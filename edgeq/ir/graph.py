@@ -89,10 +89,6 @@ class Graph:
     def output_tensors(self, node: Node) -> tuple[Tensor, ...]:
         return tuple(self.tensors[index] for index in node.outputs)
 
-    def producers(self) -> dict[int, Node]:
-        """Map each computed tensor to the node that writes it."""
-        return {index: node for node in self.nodes for index in node.outputs}
-
     def consumers(self) -> dict[int, list[Node]]:
         """Map each tensor to the nodes that read it, in order."""
         found: dict[int, list[Node]] = {}
