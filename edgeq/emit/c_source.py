@@ -25,8 +25,18 @@ _C_TYPES = {
 }
 
 
+# Names of files that the emitted ones would hide: the example's own, and the headers of the C library.
+TAKEN_PREFIXES = {
+    "main", "assert", "complex", "ctype", "errno", "fenv", "float", "inttypes", "iso646", "limits", "locale", "malloc",
+    "math", "memory", "setjmp", "signal", "stdalign", "stdarg", "stdatomic", "stdbool", "stddef", "stdint", "stdio",
+    "stdlib", "stdnoreturn", "string", "strings", "tgmath", "threads", "time", "uchar", "unistd", "wchar", "wctype",
+}  # fmt: skip
+
+
 def check_prefix(prefix: str) -> str:
-    """Return the prefix of every emitted name. Raises UsageError when it is not a C identifier of its own."""
+    """Return the prefix of every emitted name and file. Raises UsageError when it is no C identifier, or taken."""
+    if prefix.lower() in TAKEN_PREFIXES:
+        raise UsageError(f"{prefix!r} cannot prefix C names: there is a file {prefix.lower()}.h or {prefix.lower()}.c")
     if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_]{0,30}", prefix) or prefix.lower().startswith("eq_"):
         raise UsageError(
             f"{prefix!r} cannot prefix C names: a letter, then up to 30 letters, digits or underscores, not eq_..."

@@ -88,10 +88,19 @@ def test_names_of_a_model_cannot_leave_their_comments(tmp_path: Path) -> None:
     assert prefix_of(bad).isidentifier()
 
 
-@pytest.mark.parametrize("prefix", ["", "1st", "a-b", "eq_model", "x" * 32, "\u00e4"])
+@pytest.mark.parametrize("prefix", ["", "1st", "a-b", "eq_model", "x" * 32, "\u00e4", "main", "stdint", "String"])
 def test_a_prefix_that_is_no_c_name_is_refused(prefix: str) -> None:
     with pytest.raises(UsageError, match="prefix"):
         emit_c(_case(Logistic, 0)[0], prefix=prefix)
+
+
+@pytest.mark.parametrize("name", ["main", "string", "test", "install"])
+def test_a_model_may_be_called_like_a_header_or_a_target(name: str, tmp_path: Path) -> None:
+    cmake = needs_program("cmake")
+    write_c_folder(dataclasses.replace(_case(Logistic, 0)[0], name=name), tmp_path / "c")
+    subprocess.run([cmake, "-S", tmp_path / "c", "-B", tmp_path / "b"], check=True, capture_output=True)
+    subprocess.run([cmake, "--build", tmp_path / "b"], check=True, capture_output=True)
+    assert subprocess.run([tmp_path / "b" / f"{prefix_of(name)}_example"], check=True, capture_output=True).stdout
 
 
 def test_a_folder_of_someone_else_is_left_alone(tmp_path: Path) -> None:
