@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edgeq.board import board_names, load_board
+from edgeq.device.machine import find_emulator
 from edgeq.errors import EdgeqError
 from edgeq.runtime.native import require_native
 
@@ -74,6 +75,6 @@ def _emulators() -> Iterator[Check]:
         if emulator:
             boards.setdefault(emulator, []).append(name)
     for emulator, names in boards.items():
-        place = shutil.which(emulator) or shutil.which(f"{emulator}-static") or ""
+        place = find_emulator(emulator) or ""
         hint = "" if place else "apt-get install qemu-user"
         yield Check(emulator, f"emulate {', '.join(names)}", bool(place), False, place, hint)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -19,6 +18,7 @@ from edgeq.board import Board, load_board
 from edgeq.cli._arrays import codes_of, port_specs
 from edgeq.cli._emitted import run_emitted
 from edgeq.cli._engine import Engine, open_engine, twin
+from edgeq.device.machine import find_emulator
 from edgeq.device.toolchain import find_compiler
 from edgeq.errors import DeviceDiffersError, ToolchainError
 from edgeq.ir.result import Profile
@@ -107,7 +107,7 @@ def _open_board(
         find_compiler(board, toolchain=toolchain)
     except ToolchainError as error:
         return str(error)
-    if board.emulator and shutil.which(board.emulator) is None:
+    if board.emulator and find_emulator(board.emulator) is None:
         return f"{board.emulator} is not installed; apt-get install qemu-user"
     with demo.console.status(f"building for {board.name}; the first time this compiles a C library, about a minute"):
         return stack.enter_context(open_engine(model, board=board.name, toolchain=toolchain))

@@ -74,6 +74,11 @@ class Machine(Protocol):
         """Remove what ``write`` left; the machine is of no use after."""
 
 
+def find_emulator(name: str) -> str | None:
+    """Return where a QEMU program is, under its own name or with the suffix of static builds."""
+    return shutil.which(name) or shutil.which(f"{name}-static")
+
+
 class LocalMachine:
     """This computer; with a board that names an emulator, always and only through it."""
 
@@ -82,7 +87,7 @@ class LocalMachine:
         self._board = board
         self._prefix: tuple[str, ...] = ()
         if board.emulator:
-            program = shutil.which(board.emulator) or shutil.which(f"{board.emulator}-static")
+            program = find_emulator(board.emulator)
             if program is None:
                 raise ToolchainError(
                     f"board {board.name} is emulated by {board.emulator}, which is not installed",
