@@ -78,7 +78,8 @@ static inline int32_t eq_clz32(uint32_t x) {
   return n;
 }
 
-/* x / 2^e rounded to nearest, ties toward +infinity; 0 <= e <= 31. Unlike (x + 2^(e-1)) >> e it cannot overflow. */
+/* x / 2^e rounded to nearest, ties toward +infinity; 0 <= e <= 31. Unlike (x + 2^(e-1)) >> e it cannot overflow, as
+ * long as x < INT32_MAX: high halves of a product, which requantization rounds, are at most INT32_MAX - 1. */
 static inline int32_t eq_rsh(int32_t x, int32_t e) {
   return e == 0 ? x : eq_asr32(eq_asr32(x, e - 1) + 1, 1);
 }

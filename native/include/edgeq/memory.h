@@ -16,5 +16,4 @@ static inline void eq_copy(void *restrict to, const void *restrict from, size_t 
 /* Set every byte. */
 static inline void eq_fill(void *to, uint8_t value, size_t bytes) { memset(to, value, bytes); }
 
-
 #endif
