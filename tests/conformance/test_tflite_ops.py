@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -63,18 +63,13 @@ def _differing(cases: list[Recorded], results: list[list[np.ndarray]]) -> list[s
     ]
 
 
-def _report(engine: str, cases: list[Recorded], capsys: pytest.CaptureFixture[str]) -> None:
-    with capsys.disabled():
-        print(f"\nshared: present, {len(cases)} cases through {engine}")
-
-
 @pytest.mark.parametrize("engine", ["reference", "native"])
-def test_recorded_outputs(engine: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_recorded_outputs(engine: str, record_property: Callable[[str, object], None]) -> None:
     cases = list(_recorded())
     assert len(cases) == CASES
     results = [case.model.run(case.inputs, engine=engine) for case in cases]
     assert _differing(cases, results) == []
-    _report(engine, cases, capsys)
+    record_property(f"shared: recorded cases through {engine}", len(cases))
 
 
 def _emitted(cases: list[Recorded], toolchain: Toolchain) -> list[list[np.ndarray]]:
@@ -82,17 +77,19 @@ def _emitted(cases: list[Recorded], toolchain: Toolchain) -> list[list[np.ndarra
     return [case.model.decode(outputs) for case, outputs in zip(cases, codes, strict=True)]
 
 
-def test_recorded_outputs_through_emitted_c(capsys: pytest.CaptureFixture[str]) -> None:
+def test_recorded_outputs_through_emitted_c(record_property: Callable[[str, object], None]) -> None:
     cases = list(_recorded())
     assert _differing(cases, _emitted(cases, HOST)) == []
-    _report("emitted C", cases, capsys)
+    record_property("shared: recorded cases through emitted C", len(cases))
 
 
 @pytest.mark.parametrize("toolchain", [AARCH64, ARM32], ids=["aarch64", "arm"])
-def test_recorded_outputs_through_emulated_c(toolchain: Toolchain, capsys: pytest.CaptureFixture[str]) -> None:
+def test_recorded_outputs_through_emulated_c(
+    toolchain: Toolchain, record_property: Callable[[str, object], None]
+) -> None:
     cases = list(_recorded())
     assert _differing(cases, _emitted(cases, toolchain)) == []
-    _report(f"emitted C in {toolchain.runner[0]}", cases, capsys)
+    record_property(f"shared: recorded cases through emitted C in {toolchain.runner[0]}", len(cases))
 
 
 def _on_board(cases: list[Recorded], board: str) -> list[list[np.ndarray]]:
@@ -117,16 +114,18 @@ boards = pytest.mark.parametrize("board", ["raspberry-pi-4", "raspberry-pi-zero"
 
 
 @boards
-def test_a_sample_of_recorded_outputs_on_emulated_boards(board: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_sample_of_recorded_outputs_on_emulated_boards(
+    board: str, record_property: Callable[[str, object], None]
+) -> None:
     cases = _sampled()
     assert len(cases) == SAMPLE * len({case.op for case in cases})
     assert _differing(cases, _on_board(cases, board)) == []
-    _report(f"eqrun on {board} (emulated)", cases, capsys)
+    record_property(f"shared: recorded cases through eqrun on {board} (emulated)", len(cases))
 
 
 @pytest.mark.slow
 @boards
-def test_all_recorded_outputs_on_emulated_boards(board: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_recorded_outputs_on_emulated_boards(board: str, record_property: Callable[[str, object], None]) -> None:
     cases = list(_recorded())
     assert _differing(cases, _on_board(cases, board)) == []
-    _report(f"eqrun on {board} (emulated)", cases, capsys)
+    record_property(f"shared: recorded cases through eqrun on {board} (emulated)", len(cases))

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
@@ -33,14 +33,13 @@ def _compare(model: Model, inputs: Sequence[np.ndarray], board: str) -> int:
 
 
 @pytest.mark.parametrize("name", INT8_MODELS)
-def test_all_inputs_on_a_raspberry_pi_4(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_inputs_on_a_raspberry_pi_4(name: str, record_property: Callable[[str, object], None]) -> None:
     path = shared(f"models/{name}.tflite")
     model = convert(path)
     inputs = random_inputs(model, 20) + sample_inputs(model, path.parent / "samples", name)
     compared = _compare(model, inputs, "raspberry-pi-4")
     compared += _compare(convert(path, keep_tensors=True), inputs[:3], "raspberry-pi-4")
-    with capsys.disabled():
-        print(f"\n{name}: {len(inputs)} inputs, {compared} step results equal on raspberry-pi-4 (emulated)")
+    record_property(f"shared: step results of {name} equal on raspberry-pi-4 (emulated)", compared)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -51,7 +52,7 @@ def _inputs(model: Model, path: Path, random_count: int) -> list[np.ndarray]:
 
 
 @models
-def test_outputs_equal_litert(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_outputs_equal_litert(name: str, record_property: Callable[[str, object], None]) -> None:
     path = shared(f"models/{name}.tflite")
     model = convert(path)
     litert = ReferenceInterpreter(_litert_file(path))
@@ -60,12 +61,11 @@ def test_outputs_equal_litert(name: str, capsys: pytest.CaptureFixture[str]) -> 
     assert differing == []
     twin = model.run(inputs[:2][:1], engine="reference")[0]
     np.testing.assert_array_equal(twin, model.run(inputs[:1])[0])
-    with capsys.disabled():
-        print(f"\n{name}: {len(inputs)} inputs equal LiteRT")
+    record_property(f"shared: inputs of {name} equal to LiteRT", len(inputs))
 
 
 @models
-def test_every_tensor_equals_litert(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_tensor_equals_litert(name: str, record_property: Callable[[str, object], None]) -> None:
     path = shared(f"models/{name}.tflite")
     model = convert(path, keep_tensors=True)
     litert = ReferenceInterpreter(_litert_file(path), keep_tensors=True)
@@ -82,5 +82,4 @@ def test_every_tensor_equals_litert(name: str, capsys: pytest.CaptureFixture[str
                 np.testing.assert_array_equal(twin[tensor.name].reshape(expected.shape), expected, tensor.name)
                 compared += 1
         assert compared == KEPT_TENSORS[name]
-    with capsys.disabled():
-        print(f"\n{name}: {compared} tensors equal LiteRT on {len(inputs)} inputs")
+    record_property(f"shared: tensors of {name} equal to LiteRT, on each of {len(inputs)} inputs", compared)
