@@ -23,7 +23,6 @@ LAYOUT_PORTABLE = 0  # weights in row-major order, as scalar C reads them
 FLAG_KEEPS_TENSORS = 1  # no two tensors share memory
 KNOWN_FLAGS = FLAG_KEEPS_TENSORS
 CONSTANT_BIT = 0x80000000
-MAX_CONSTANT_ALIGNMENT = 16
 
 _CODES = {"u8": "B", "u16": "H", "u32": "I", "s32": "i", "u64": "Q"}
 

@@ -137,7 +137,8 @@ def _open_npz(path: Path, specs: Sequence[InputSpec]) -> DataSet:
             sources = [spec.name for spec in specs]
         missing = [name for name in sources if name not in members]
         if missing:
-            wanted = ", ".join(repr(spec.name) for spec in specs) + (" or 'x'" if len(specs) == 1 else "")
+            names = [spec.name for spec in specs]
+            wanted = ", ".join(map(repr, names)) + (" or 'x'" if len(names) == 1 and names != ["x"] else "")
             raise BadInputError(f"{path}: arrays {wanted} expected, found {', '.join(sorted(members)) or 'none'}")
         labelled = "y" in members and "y" not in sources
         names = [members[name] for name in [*sources, *(["y"] if labelled else [])]]
@@ -255,7 +256,7 @@ def _open_script(path: Path, specs: Sequence[InputSpec]) -> DataSet:
             raise
         except OSError as error:
             raise StorageError(f"{path}: {error}") from error
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise BadInputError(f"{path}: {type(error).__name__}: {error}") from error
 
     make = run(lambda: runpy.run_path(str(path))).get("batches")

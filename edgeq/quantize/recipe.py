@@ -11,6 +11,7 @@ from pathlib import Path
 from edgeq.errors import BadInputError, UsageError
 from edgeq.ops.base import Rounding
 from edgeq.paths import read_bytes
+from edgeq.quantize.methods import parse
 
 BUILT_IN = ("int8",)
 
@@ -66,6 +67,10 @@ def parse_recipe(text: str) -> Recipe:
         raise BadInputError(
             f"recipe {text!r}: there is no method {recipe.name!r}", hint=f"known are {', '.join(BUILT_IN)}"
         )
+    try:
+        parse(recipe.observer)
+    except UsageError as error:
+        raise BadInputError(f"recipe {text!r}: {error}") from None
     if recipe.rounding is not None and recipe.rounding not in {rounding.value for rounding in Rounding}:
         raise BadInputError(f"recipe {text!r}: rounding must be native, tflite or tflm, not {recipe.rounding!r}")
     return recipe
