@@ -7,7 +7,7 @@
 static bool axis_legal(const eq_pool_params *p, int32_t axis) {
   const int64_t last = (int64_t)(p->output[axis] - 1) * p->stride[axis] - p->before[axis];
   return p->kernel[axis] >= 1 && p->stride[axis] >= 1 && eq_within(p->before[axis], 0, p->kernel[axis] - 1) &&
-         last < p->size[axis];
+         last < p->size[axis] && p->size[axis] <= INT32_MAX - p->kernel[axis];
 }
 
 eq_status eq_check_pool(const eq_step_check *s, const eq_pool_params *p) {
