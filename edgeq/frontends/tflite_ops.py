@@ -81,6 +81,7 @@ def _conv2d(call: Call) -> Mapped:
             padding=padding_of(options),
             dilation=pair_of(options, "Dilation", suffix="Factor"),
             activation=activation_of(options),
+            single_product=call.unsigned,
         ),
         (0, 1, 2),
     )
@@ -95,6 +96,7 @@ def _depthwise_conv2d(call: Call) -> Mapped:
             padding=padding_of(options),
             dilation=pair_of(options, "Dilation", suffix="Factor"),
             activation=activation_of(options),
+            single_product=call.unsigned,
         ),
         (0, 1, 2),
     )
@@ -108,6 +110,7 @@ def _transpose_conv(call: Call) -> Mapped:
             padding=padding_of(options),
             activation=activation_of(options),
             output_shape=call.indices(0, "the output shape"),
+            single_product=call.unsigned,
         ),
         (2, 1, 3),
     )

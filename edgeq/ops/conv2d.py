@@ -169,6 +169,7 @@ class Conv2d(Op):
     padding: Padding = "valid"
     dilation: Pair = (1, 1)
     activation: Activation = Activation.NONE
+    single_product: bool = False  # see convolution_multipliers
 
     def _window(self, x: Shape, w: Shape) -> Window:
         if x[3] % w[3] != 0 or w[0] % (x[3] // w[3]) != 0:
@@ -199,7 +200,7 @@ class Conv2d(Op):
             x,
             outputs[0],
             layer,
-            reals=convolution_multipliers(x, layer, outputs[0]),
+            reals=convolution_multipliers(x, layer, outputs[0], single=self.single_product),
             shape=x.shape,
             window=self._window(x.shape, layer.weights.shape),
             activation=self.activation,

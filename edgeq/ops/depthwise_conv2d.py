@@ -75,6 +75,7 @@ class DepthwiseConv2d(Op):
     padding: Padding = "valid"
     dilation: Pair = (1, 1)
     activation: Activation = Activation.NONE
+    single_product: bool = False  # see convolution_multipliers
 
     def _window(self, x: Shape, w: Shape) -> Window:
         if w[0] != 1 or w[3] % x[3] != 0:
@@ -107,7 +108,7 @@ class DepthwiseConv2d(Op):
             x,
             outputs[0],
             layer.arranged(np.ascontiguousarray(layer.weights.transpose(3, 1, 2, 0))),
-            reals=convolution_multipliers(x, layer, outputs[0]),
+            reals=convolution_multipliers(x, layer, outputs[0], single=self.single_product),
             shape=x.shape,
             window=window,
             activation=self.activation,

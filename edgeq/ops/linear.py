@@ -90,12 +90,12 @@ def real_multipliers(source: Tensor, scales: np.ndarray, target: Tensor) -> np.n
     return quant_of(source, "input").scale * scales / quant_of(target, "output").scale
 
 
-def convolution_multipliers(source: Tensor, layer: Layer, target: Tensor) -> np.ndarray:
+def convolution_multipliers(source: Tensor, layer: Layer, target: Tensor, *, single: bool) -> np.ndarray:
     """Return the multipliers (O,) of a convolution.
 
-    Weights with a zero point come from a legacy uint8 model, for which LiteRT rounds s_x * s_w to float32.
+    ``single`` rounds s_x * s_w to float32, as LiteRT does for legacy uint8 models, which have one scale of weights.
     """
-    if layer.weights_zero == 0:
+    if not single:
         return real_multipliers(source, layer.scales, target)
     product = f32(quant_of(source, "input").scale * float(layer.scales[0]))
     return np.full(len(layer.scales), product / quant_of(target, "output").scale)

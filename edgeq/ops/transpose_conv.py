@@ -122,6 +122,7 @@ class TransposeConv(Op):
     padding: Padding = "valid"
     activation: Activation = Activation.NONE
     output_shape: Shape = ()
+    single_product: bool = False  # see convolution_multipliers
 
     def infer_shape(self, inputs: Sequence[Tensor | None]) -> list[Shape]:
         x = shape_of_rank(required(inputs, 0, "input"), 4, "input")
@@ -164,7 +165,7 @@ class TransposeConv(Op):
         require_dtype(y, DType.S8)
         layer = read_layer(inputs, channels=shape[3], axis=0)
         kernel = pair_of(layer.weights.shape[1:3])
-        reals = convolution_multipliers(x, layer, y)
+        reals = convolution_multipliers(x, layer, y, single=self.single_product)
         act_min, act_max = activation_bounds(self.activation, quant_of(y), y.dtype)
         zero = quant_of(x).zero_point
         parts = [

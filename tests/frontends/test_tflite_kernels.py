@@ -33,6 +33,16 @@ def test_legacy_normalization_scales_first(dtype: str, expected: bool) -> None:
     assert one_op(image(dtype, "L2_NORMALIZATION", (1, 4, 4, 2)), "l2_normalization").scaled_first is expected
 
 
+def test_legacy_convolutions_round_the_product_of_scales() -> None:
+    tensors = [
+        T("x", (1, 2, 2, 1), "uint8", scale=0.1, zero=3), T("y", (1, 2, 2, 1), "uint8", scale=0.7),
+        T("w", (1, 1, 1, 1), "uint8", scale=0.3, zero=128, data=b"\xff"),
+    ]  # fmt: skip
+    for kind, name in (("CONV_2D", "conv2d"), ("DEPTHWISE_CONV_2D", "depthwise_conv2d")):
+        graph = read(build(Model(tensors, [O(kind, [0, 2], [1])], [0], [1])), "m")
+        assert one_op(graph, name).single_product
+
+
 def test_legacy_bilinear_resizing_is_said_to_differ() -> None:
     tensors = [
         T("x", (1, 1, 1, 1), "uint8", scale=0.5), T("y", (1, 2, 2, 1), "uint8", scale=0.5),

@@ -74,14 +74,14 @@ def test_legacy_multipliers_round_the_product_of_scales_to_float32() -> None:
     x, w = np.zeros((1, 1, 1, 1), np.int8), np.ones((1, 1, 1, 1), np.int8)
     scale_x, scale_w = np.float32(0.1), np.float32(0.3)
     found = {}
-    for zero in (0, 1):
-        inputs = [_tensor(x, float(scale_x), fixed=False), _tensor(w, float(scale_w), zero)]
-        step = _fold(Conv2d(), inputs, QuantParams.of(0.7))
+    for single in (False, True):
+        inputs = [_tensor(x, float(scale_x), fixed=False), _tensor(w, float(scale_w))]
+        step = _fold(Conv2d(single_product=single), inputs, QuantParams.of(0.7))
         assert isinstance(step, Conv2dStep)
-        found[zero] = int(step.multipliers[0]) * 2.0 ** (int(step.shifts[0]) - 31)
-    assert found[0] == pytest.approx(float(scale_x) * float(scale_w) / float(np.float32(0.7)), rel=2**-31)
-    assert found[1] == pytest.approx(float(np.float32(scale_x * scale_w)) / float(np.float32(0.7)), rel=2**-31)
-    assert found[0] != found[1]
+        found[single] = int(step.multipliers[0]) * 2.0 ** (int(step.shifts[0]) - 31)
+    assert found[False] == pytest.approx(float(scale_x) * float(scale_w) / float(np.float32(0.7)), rel=2**-31)
+    assert found[True] == pytest.approx(float(np.float32(scale_x * scale_w)) / float(np.float32(0.7)), rel=2**-31)
+    assert found[False] != found[True]
 
 
 def test_a_channel_whose_multiplier_underflows_gives_the_zero_point() -> None:
