@@ -50,7 +50,8 @@ def softmax_s16_step(scale: float, beta: float, *, rows: int, depth: int) -> Sof
     """Fold the scale of the input; the output's is 1/32768. Raises UnsupportedError for sizes out of range."""
     if depth > MAX_DEPTH:
         raise UnsupportedError(f"int16 softmax over rows of {depth} elements: at most {MAX_DEPTH} are possible")
-    multiplier, shift = quantize_multiplier(scale * float(np.float32(beta)) / (_REACH / 65535))
+    product = float(np.float32(scale) * np.float32(beta))  # in single precision, as LiteRT has it
+    multiplier, shift = quantize_multiplier(product / (_REACH / 65535))
     if shift > _MAX_SHIFT:
         raise UnsupportedError(f"int16 softmax with input scale {scale:.6g} and beta {beta:.6g}: too large a product")
     # in double precision, unlike other tables: in single precision two of the reciprocals come out one less

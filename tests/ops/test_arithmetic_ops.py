@@ -180,6 +180,37 @@ def test_int16_softmax_stays_near_the_real_one(scale):
     assert np.abs(found - exact).max() < 48  # 0.15 %
 
 
+def test_int16_softmax_gives_the_rows_that_litert_gave():
+    for beta, scale, codes, expected in (
+        (1.0, 6.396613025572151e-05, [32767, 25449, 32767], [12478, 7813, 12478]),
+        (
+            6.179967403411865,
+            7.380393799394369e-05,
+            [
+                21640,
+                32291,
+                -9338,
+                -18039,
+                6240,
+                4939,
+                -14355,
+                29862,
+                6646,
+                28931,
+                2558,
+                17943,
+                -32621,
+                -12259,
+                -4507,
+                25536,
+            ],
+            [159, 20454, 1, 1, 1, 1, 1, 6756, 1, 4418, 1, 29, 1, 1, 1, 940],
+        ),
+    ):
+        quants, output = [QuantParams.of(scale)], QuantParams.of(1 / 32768)
+        assert apply(Softmax(beta), codes, quants=quants, output=output, dtype=DType.S16).tolist() == expected
+
+
 def test_softmax_over_too_long_rows_is_refused():
     with pytest.raises(UnsupportedError, match="4095"):
         apply(Softmax(), np.zeros((1, 4096)), output=PROBABILITY)
