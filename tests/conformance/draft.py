@@ -70,7 +70,7 @@ class Draw:
     def near(self, scale: float, dtype: str = "int8") -> Quant:
         """Return parameters for results of which one code of an ideal output is worth ``scale``."""
         wide = self.chance(0.15)
-        factor = 2.0 ** (self.rng.uniform(-6, 6) if wide else self.rng.uniform(-1.5, 1.5))
+        factor = 2.0 ** (self.rng.uniform(-8, 8) if wide else self.rng.uniform(-1.5, 1.5))
         return Quant(float(np.float32(scale * factor)), self.zero(dtype))
 
     def codes(self, shape: Sequence[int], dtype: str = "int8") -> np.ndarray:

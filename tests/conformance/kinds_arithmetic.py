@@ -23,8 +23,6 @@ def unary(draft: Draft, dtype: str, *, op: str) -> list[int]:
     if op in ("LOGISTIC", "TANH"):
         target = (UNIT if op == "LOGISTIC" else SIGNED_UNIT)[dtype]
     elif op == "RSQRT":
-        if dtype == "int8":
-            source = Quant(source.scale, -128)  # LiteRT refuses negative reals
         target = draw.near(1 / math.sqrt(source.scale * 30) / 128, dtype)
     elif op == "EXP":
         target = draw.quant(dtype, -8, 3)
@@ -35,7 +33,10 @@ def unary(draft: Draft, dtype: str, *, op: str) -> list[int]:
         options = ("LeakyReluOptions", {"Alpha": alpha})
     elif op == "GELU":
         options = ("GeluOptions", {"Approximate": draw.chance(0.5)})
-    x, y = draft.input(shape, dtype, source), draft.tensor(shape, dtype, target)
+    codes = draw.codes(shape, dtype)
+    if op == "RSQRT":  # LiteRT refuses negative reals
+        codes = np.maximum(codes, np.asarray(source.zero, dtype))
+    x, y = draft.feed(codes, source), draft.tensor(shape, dtype, target)
     draft.operator(op, [x], [y], options, version=1 if op in ("GELU", "HARD_SWISH", "ELU", "RELU_N1_TO_1") else 2)
     return [y]
 
