@@ -71,8 +71,12 @@ def test_a_convolution_keeps_attributes_scales_and_names() -> None:
     (node,) = graph.nodes
     assert (graph.name, node.name, node.op.name) == ("m", "y", "conv2d")
     assert attributes(graph) == {
-        "stride": (2, 1), "padding": "same", "dilation": (1, 2), "activation": Activation.RELU6, "single_product": False,
-    }  # fmt: skip
+        "stride": (2, 1),
+        "padding": "same",
+        "dilation": (1, 2),
+        "activation": Activation.RELU6,
+        "single_product": False,
+    }
     x, w, b = graph.input_tensors(node)
     assert [tensor.name for tensor in graph.tensors] == ["x", "w", "y", "b"]
     assert x.quant == QuantParams.of(0.5, -1)
