@@ -19,7 +19,7 @@ from edgeq.ops.folding import multiplier, quant_of, require_dtype, required
 from edgeq.ops.lut import fold_table
 from edgeq.ops.movement import sample_shape
 
-MAX_SHIFT = 14  # |code - zero point| < 2^16, so that rescaled 16-bit codes stay below 2^30
+MAX_SHIFTS = {1: 22, 2: 14}  # by bytes of a code: |code - zero point| < 2^8 or 2^16 stays below 2^30 when rescaled
 MAX_TABLE_SHIFT = 30  # what a requantization can express at all
 
 
@@ -69,7 +69,7 @@ class Quantize(Op):
         mode = rounding.mode
         m, shift = multiplier(old.scale / new.scale, mode)
         by_table = source.dtype.bytes == target.dtype.bytes == 1
-        limit = MAX_TABLE_SHIFT if by_table else MAX_SHIFT
+        limit = MAX_TABLE_SHIFT if by_table else MAX_SHIFTS[require_dtype(source, DType.S8, DType.S16).bytes]
         if shift > limit:
             raise InvalidValueError(
                 f"scale {old.scale:.6g} is {old.scale / new.scale:.6g} times the output's {new.scale:.6g}; "

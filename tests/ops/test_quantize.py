@@ -77,7 +77,7 @@ def test_real_values_are_left_to_the_boundary() -> None:
     "step",
     [
         RequantStep(1, 1, 2, 128, 0, 1 << 30, 1, 0),
-        RequantStep(1, 1, 2, 0, 0, 1 << 30, 15, 0),
+        RequantStep(1, 1, 2, 0, 0, 1 << 30, 23, 0),
         RequantStep(1, 1, 2, 0, 0, -1, 1, 0),
         RequantStep(1, 1, 2, 0, 0, 1 << 30, 1, 3),
         RequantStep(1, 1, 3, 0, 0, 1 << 30, 1, 0),
