@@ -59,8 +59,9 @@ def test_the_folder_compiles_alone_without_warnings(op: type[Op], compiler: str,
 
 def test_the_cmake_file_builds_the_example(tmp_path: Path) -> None:
     cmake = needs_program("cmake")
+    needs_program("ninja")
     write_c_folder(_case(Logistic, 0)[0], tmp_path / "c")
-    subprocess.run([cmake, "-S", tmp_path / "c", "-B", tmp_path / "b"], check=True, capture_output=True)
+    subprocess.run([cmake, "-G", "Ninja", "-S", tmp_path / "c", "-B", tmp_path / "b"], check=True, capture_output=True)
     subprocess.run([cmake, "--build", tmp_path / "b"], check=True, capture_output=True)
     assert subprocess.run([tmp_path / "b" / "logistic_example"], check=True, capture_output=True).stdout
 
@@ -97,8 +98,9 @@ def test_a_prefix_that_is_no_c_name_is_refused(prefix: str) -> None:
 @pytest.mark.parametrize("name", ["main", "string", "test", "install"])
 def test_a_model_may_be_called_like_a_header_or_a_target(name: str, tmp_path: Path) -> None:
     cmake = needs_program("cmake")
+    needs_program("ninja")
     write_c_folder(dataclasses.replace(_case(Logistic, 0)[0], name=name), tmp_path / "c")
-    subprocess.run([cmake, "-S", tmp_path / "c", "-B", tmp_path / "b"], check=True, capture_output=True)
+    subprocess.run([cmake, "-G", "Ninja", "-S", tmp_path / "c", "-B", tmp_path / "b"], check=True, capture_output=True)
     subprocess.run([cmake, "--build", tmp_path / "b"], check=True, capture_output=True)
     assert subprocess.run([tmp_path / "b" / f"{prefix_of(name)}_example"], check=True, capture_output=True).stdout
 
