@@ -6,7 +6,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any
 
@@ -15,12 +15,13 @@ import numpy as np
 from edgeq.board import Board
 from edgeq.compile.plan import Plan, PlanPort
 from edgeq.compile.traffic import bytes_moved
+from edgeq.device.counter import Counted, parse_report
+from edgeq.device.cycle_model import CORES, PACKAGE, find_tools, modelled_cycles
 from edgeq.device.machine import Ended, Machine
 from edgeq.errors import BadInputError, DeviceError, UsageError
 from edgeq.ir.result import Profile, RunResult, Spread, StepMeasure
 
 WARM_UP = 3  # runs before those that are timed
-CALIBRATE = 0xFFFFFFFF  # what eqrun marks twice in a row, to show what a marker itself costs
 MAX_BATCH_BYTES = 64 << 20  # of inputs or outputs handed over at once
 SLOWEST_MACS_PER_SECOND = 2_000_000  # of anything still alive; an emulated ARMv6 core reaches forty times that
 _MARKER = re.compile(r"EQRUN DONE crc=([0-9a-f]{8})")
@@ -73,7 +74,7 @@ class EqrunDevice:
         self._checked(self._machine.run(command, seconds=self._seconds(inferences + WARM_UP)))
         report = self._parsed_profile(self._machine.read("profile"), inferences)
         times = np.array(report["step_ns"], np.float64).reshape(inferences, -1)
-        return self._profile_of(report, "ns", times)
+        return self._profile_of(report, {"ns": times})
 
     def close(self) -> None:
         self._machine.close()
@@ -145,9 +146,24 @@ class EqrunDevice:
         command = self._command([codes], ["--count", "--warmup", "1", "--profile", "profile"])
         ended, report = self._machine.count(command, seconds=10 * self._seconds(2))
         self._checked(ended)
-        counts = parse_counts(report, len(self._loaded.steps))
+        counted = parse_report(report, len(self._loaded.steps))
         profile = self._parsed_profile(self._machine.read("profile"), 0)
-        return self._profile_of(profile, "instructions", counts[np.newaxis].astype(np.float64))
+        measures = {"instructions": np.array([counted.instructions], np.float64)}
+        cycles, notes = self._modelled(counted)
+        if cycles is not None:
+            measures["cycles:modelled"] = cycles
+        return self._profile_of(profile, measures, notes=notes)
+
+    def _modelled(self, counted: Counted) -> tuple[np.ndarray | None, tuple[str, ...]]:
+        """Return the modelled cycles (1, steps) of the board's core, or why there are none."""
+        core = CORES.get(self._board.cpu)
+        if core is None:
+            return None, (f"cycles are not modelled for {self._board.cpu}",)
+        tools = find_tools()
+        if tools is None:
+            return None, (f"cycles are modelled with llvm-mca, which is not installed; apt-get install {PACKAGE}",)
+        marker, *steps = modelled_cycles([counted.marker.blocks, *(step.blocks for step in counted.steps)], core, tools)
+        return np.maximum(np.array([steps], np.float64) - marker, 0), ()
 
     def _parsed_profile(self, text: bytes, runs: int) -> dict[str, Any]:
         try:
@@ -159,26 +175,27 @@ class EqrunDevice:
             raise DeviceError(f"{self._machine.title}: eqrun profiled {len(lengths)} runs, {runs} asked")
         return dict(report)
 
-    def _profile_of(self, report: dict[str, Any], unit: str, values: np.ndarray) -> Profile:
-        """values: (inferences, steps)."""
+    def _profile_of(
+        self, report: dict[str, Any], measures: Mapping[str, np.ndarray], *, notes: tuple[str, ...] = ()
+    ) -> Profile:
+        """measures: by unit, (inferences, steps)."""
         plan = self._loaded
-        medians = np.median(values, axis=0)
-        totals = values.sum(axis=1)
+        medians = {unit: np.median(values, axis=0) for unit, values in measures.items()}
         return Profile(
             model=plan.name,
             board=self._board.name,
             isa=str(report["isa"]),
             threads=int(report["threads"]),
             emulated=self._machine.emulated,
-            inferences=len(values),
+            inferences=len(next(iter(measures.values()))),
             macs=plan.macs,
-            totals={unit: Spread(float(totals.min()), float(np.median(totals)), float(np.percentile(totals, 90)))},
+            totals={unit: _spread(values.sum(axis=1)) for unit, values in measures.items()},
             steps=tuple(
                 StepMeasure(
                     index=index,
                     name=planned.name,
                     op=planned.op,
-                    measures={unit: float(medians[index])},
+                    measures={unit: float(values[index]) for unit, values in medians.items()},
                     macs=planned.step.macs(),
                     bytes_moved=bytes_moved(plan, planned),
                 )
@@ -188,22 +205,12 @@ class EqrunDevice:
             arena_lower_bound_bytes=plan.lower_bound_bytes,
             model_bytes=self._model_bytes,
             runtime_bytes=int(report["runtime_bytes"]),
+            notes=notes,
         )
 
 
-def parse_counts(report: str, steps: int) -> np.ndarray:
-    """Return the instructions of each step (int64) from the counter's lines "MARKER COUNT".
-
-    What a marker itself costs is the distance of two in a row, and is taken off. Raises DeviceError for any other
-    sequence than calibrate, calibrate, 0, 1 ... steps.
-    """
-    pairs = re.findall(r"^(\d+) (\d+)$", report, re.MULTILINE)
-    marks = np.array(pairs, np.int64).reshape(-1, 2)
-    if marks[:, 0].tolist() != [CALIBRATE, CALIBRATE, *range(steps + 1)]:
-        raise DeviceError(f"the instruction counter saw {len(marks)} markers, {steps + 3} in order expected")
-    distances = np.diff(marks[:, 1])
-    counts: np.ndarray = np.maximum(distances[2:] - distances[0], 0)
-    return counts
+def _spread(values: np.ndarray) -> Spread:
+    return Spread(float(values.min()), float(np.median(values)), float(np.percentile(values, 90)))
 
 
 def _unpacked(plan: Plan, ports: Sequence[PlanPort], row: np.ndarray) -> tuple[np.ndarray, ...]:

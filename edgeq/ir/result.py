@@ -30,7 +30,10 @@ class Spread:
 
 @dataclass(frozen=True)
 class StepMeasure:
-    """One step of a profile: the median of each measured unit."""
+    """One step of a profile: the median of each measured unit.
+
+    ``peak_fraction`` is its MACs over those that the core's multipliers could do in its cycles, None where unknown.
+    """
 
     index: int
     name: str
@@ -38,11 +41,15 @@ class StepMeasure:
     measures: Mapping[str, float]
     macs: int
     bytes_moved: int
+    peak_fraction: float | None = None
 
 
 @dataclass(frozen=True)
 class Profile:
-    """Where the work of an inference goes. ``totals`` and each step hold one entry per unit of UNITS measured."""
+    """Where the work of an inference goes. ``totals`` and each step hold one entry per unit of UNITS measured.
+
+    ``notes`` say what was not measured and how it could be.
+    """
 
     model: str
     board: str
@@ -59,6 +66,7 @@ class Profile:
     runtime_bytes: int = 0
     stack_bytes: int = 0
     code_bytes: int = 0
+    notes: tuple[str, ...] = ()
 
     @property
     def unit(self) -> str:

@@ -1,13 +1,21 @@
 /* SPDX-License-Identifier: Apache-2.0
- * A QEMU plugin that notes how many guest instructions had run at each marker call of eqrun --count.
+ * A QEMU plugin that reports which code a guest ran, how often, between the marker calls of eqrun --count.
  *
- * qemu -plugin count.so,out=FILE writes one line "WHAT COUNT" per marker: its argument and the instructions executed up
- * to and with the marker. Exact for guests with one thread: a system call ends its block, so every block that was
- * entered before a marker has also been left. Part of the development tools: it runs on the host, inside QEMU. */
+ * qemu -plugin count.so,out=FILE writes, for each marker from the first on:
+ *
+ *     block ID CODE     before a block is first named: its instructions' bytes in hexadecimal
+ *     ran ID TIMES      how often the block ran since the last marker, if it did
+ *     mark WHAT COUNT   the marker's argument, and all instructions executed up to and with the marker
+ *
+ * A block is a straight run of instructions as QEMU translates it, left only at its end. Exact for guests with one
+ * thread: a system call ends its block, so every block that was entered before a marker has also been left. Part of the
+ * development tools: it runs on the host, inside QEMU. */
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define MARKER_CALL 0x5EED
@@ -15,7 +23,14 @@
 /* The calls of QEMU's plugin interface that are used here, as docs/devel/tcg-plugins.rst describes them. */
 typedef uint64_t plugin_id;
 struct qemu_plugin_tb;
-struct qemu_info;
+struct qemu_plugin_insn;
+struct qemu_info {
+  const char *target_name;
+  struct {
+    int min;
+    int current;
+  } version;
+};
 typedef void on_translate(plugin_id id, struct qemu_plugin_tb *block);
 typedef void on_execute(unsigned int cpu, void *data);
 typedef void on_call(plugin_id id, unsigned int cpu, int64_t number, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
@@ -26,6 +41,15 @@ void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *block, on_execu
 void qemu_plugin_register_vcpu_syscall_cb(plugin_id id, on_call *call);
 void qemu_plugin_register_atexit_cb(plugin_id id, on_exit_call *call, void *data);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *block);
+struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *block, size_t index);
+size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *instruction);
+
+/* Interface 3 (QEMU 9.1) copies the bytes and returns how many; before, the call returned a pointer to them. QEMU takes
+ * plugins built for an older interface than its own, so the form is chosen when the plugin is loaded. */
+#define FIRST_COPYING_INTERFACE 3
+void qemu_plugin_insn_data(void);
+typedef const void *get_code(const struct qemu_plugin_insn *instruction);
+typedef size_t copy_code(const struct qemu_plugin_insn *instruction, void *out, size_t bytes);
 
 #define EXPORT __attribute__((visibility("default")))
 #ifndef PLUGIN_VERSION
@@ -37,23 +61,78 @@ EXPORT int qemu_plugin_install(plugin_id id, const struct qemu_info *info, int a
 
 int qemu_plugin_version = PLUGIN_VERSION;
 
+typedef struct block {
+  struct block *next;
+  uint64_t runs;
+  uint64_t reported_runs; /* of runs, those up to the last marker */
+  uint32_t id;            /* 0 until the report holds the code */
+  uint32_t instructions;
+  size_t code_bytes;
+  uint8_t code[];
+} block;
+
+static block *blocks;
+static uint32_t last_id;
 static uint64_t executed;
+static bool marked;
+static get_code *get; /* one of the two is set */
+static copy_code *copy;
 static FILE *report;
+
+static size_t read_code(const struct qemu_plugin_insn *instruction, uint8_t *out) {
+  const size_t bytes = qemu_plugin_insn_size(instruction);
+  if (copy != NULL) return copy(instruction, out, bytes);
+  memcpy(out, get(instruction), bytes);
+  return bytes;
+}
 
 static void count_block(unsigned int cpu, void *data) {
   (void)cpu;
-  executed += (uintptr_t)data;
+  ((block *)data)->runs++;
 }
 
-static void watch_block(plugin_id id, struct qemu_plugin_tb *block) {
+static void watch_block(plugin_id id, struct qemu_plugin_tb *translated) {
   (void)id;
-  qemu_plugin_register_vcpu_tb_exec_cb(block, count_block, 0, (void *)(uintptr_t)qemu_plugin_tb_n_insns(block));
+  const size_t instructions = qemu_plugin_tb_n_insns(translated);
+  size_t bytes = 0;
+  for (size_t i = 0; i < instructions; i++) bytes += qemu_plugin_insn_size(qemu_plugin_tb_get_insn(translated, i));
+  block *new = calloc(1, sizeof *new + bytes);
+  if (new == NULL) {
+    fputs("count: out of memory\n", stderr);
+    exit(EXIT_FAILURE);
+  }
+  new->instructions = (uint32_t)instructions;
+  for (size_t i = 0; i < instructions; i++) {
+    new->code_bytes += read_code(qemu_plugin_tb_get_insn(translated, i), new->code + new->code_bytes);
+  }
+  new->next = blocks;
+  blocks = new;
+  qemu_plugin_register_vcpu_tb_exec_cb(translated, count_block, 0, new);
+}
+
+static void report_runs(block *ran, uint64_t times) {
+  if (ran->id == 0) {
+    ran->id = ++last_id;
+    fprintf(report, "block %" PRIu32 " ", ran->id);
+    for (size_t i = 0; i < ran->code_bytes; i++) fprintf(report, "%02x", ran->code[i]);
+    fputc('\n', report);
+  }
+  fprintf(report, "ran %" PRIu32 " %" PRIu64 "\n", ran->id, times);
 }
 
 static void note_marker(plugin_id id, unsigned int cpu, int64_t number, uint64_t a1, uint64_t a2, uint64_t a3,
                         uint64_t a4, uint64_t a5, uint64_t a6, uint64_t a7, uint64_t a8) {
   (void)id, (void)cpu, (void)a2, (void)a3, (void)a4, (void)a5, (void)a6, (void)a7, (void)a8;
-  if (number == MARKER_CALL) fprintf(report, "%" PRIu32 " %" PRIu64 "\n", (uint32_t)a1, executed);
+  if (number != MARKER_CALL) return;
+  for (block *b = blocks; b != NULL; b = b->next) {
+    const uint64_t times = b->runs - b->reported_runs;
+    if (times == 0) continue;
+    executed += times * b->instructions;
+    b->reported_runs = b->runs;
+    if (marked) report_runs(b, times);
+  }
+  marked = true;
+  fprintf(report, "mark %" PRIu32 " %" PRIu64 "\n", (uint32_t)a1, executed);
 }
 
 static void close_report(plugin_id id, void *data) {
@@ -62,10 +141,14 @@ static void close_report(plugin_id id, void *data) {
 }
 
 int qemu_plugin_install(plugin_id id, const struct qemu_info *info, int argc, char **argv) {
-  (void)info;
   if (argc != 1 || strncmp(argv[0], "out=", 4) != 0 || (report = fopen(argv[0] + 4, "w")) == NULL) {
     fputs("count: out=FILE expected, a file that can be written\n", stderr);
     return -1;
+  }
+  if (info->version.current >= FIRST_COPYING_INTERFACE) {
+    copy = (copy_code *)qemu_plugin_insn_data;
+  } else {
+    get = (get_code *)qemu_plugin_insn_data;
   }
   qemu_plugin_register_vcpu_tb_trans_cb(id, watch_block);
   qemu_plugin_register_vcpu_syscall_cb(id, note_marker);
