@@ -27,6 +27,7 @@ class Board:
     cores: int | None = None
     clock_hz: int | None = None
     ram_bytes: int | None = None
+    peak_macs_per_cycle: int | None = None  # int8, of one core with the fastest instructions that it has
     emulator: str = ""  # the QEMU program that runs the board's executables, e.g. "qemu-aarch64"
     emulator_cpu: str = ""  # its -cpu value
     board_class: int = 0  # permanent code in model files made for the board; 0 is any

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from edgeq.board import board_names, load_board
+from edgeq.device.cycle_model import PACKAGE, find_tools
 from edgeq.device.machine import find_emulator
 from edgeq.errors import EdgeqError
 from edgeq.runtime.native import require_native
@@ -42,7 +43,7 @@ class Check:
 
 def examine() -> list[Check]:
     """Look for everything that edgeq can use."""
-    return [_native(), *_python_packages(), *_programs(), *_emulators()]
+    return [_native(), *_python_packages(), *_programs(), *_emulators(), _cycle_model()]
 
 
 def _native() -> Check:
@@ -78,3 +79,9 @@ def _emulators() -> Iterator[Check]:
         place = find_emulator(emulator) or ""
         hint = "" if place else "apt-get install qemu-user"
         yield Check(emulator, f"emulate {', '.join(names)}", bool(place), False, place, hint)
+
+
+def _cycle_model() -> Check:
+    tools = find_tools()
+    detail, hint = ("", f"apt-get install {PACKAGE}") if tools is None else (f"{tools.mca}, {tools.version}", "")
+    return Check("llvm-mca", "model cycles of the Raspberry Pi cores", tools is not None, False, detail, hint)

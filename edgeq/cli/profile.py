@@ -30,9 +30,12 @@ def command(
     ] = None,
     json: JsonOption = None,
     html: HtmlOption = None,
+    trace: Annotated[
+        Path | None, typer.Option("--trace", metavar="FILE", help="write a trace that loads in Perfetto")
+    ] = None,
     quiet: QuietOption = False,
 ) -> None:
-    """Measure each layer on a board or here; an emulator counts instructions and never tells time."""
+    """Measure each layer on a board or here; an emulator counts instructions, models cycles and never tells time."""
     from edgeq.cli._arrays import codes_of, zero_codes
     from edgeq.cli._engine import open_engine
     from edgeq.cli._model import open_model
@@ -43,8 +46,9 @@ def command(
     from edgeq.report import table
     from edgeq.report.html import profile_page
     from edgeq.report.json_report import profile_report
+    from edgeq.report.trace import trace_text
 
-    require_new_files([json, html], inputs=[model, data])
+    require_new_files([json, html, trace], inputs=[model, data])
     opened = open_model(model, board=board)
     with naming(data):
         codes = zero_codes(opened) if data is None else next(codes_of(opened, data, limit=1), None)
@@ -54,4 +58,6 @@ def command(
         found = engine.profile(codes, inferences)
     if html is not None:
         write_bytes(html, profile_page(found, opened.plan).encode())
+    if trace is not None:
+        write_bytes(trace, trace_text(found, opened.plan).encode())
     emit(profile_report(found), lambda: table.show_profile(table.make_console(), found), json=json, quiet=quiet)

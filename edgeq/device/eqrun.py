@@ -165,6 +165,16 @@ class EqrunDevice:
         marker, *steps = modelled_cycles([counted.marker.blocks, *(step.blocks for step in counted.steps)], core, tools)
         return np.maximum(np.array([steps], np.float64) - marker, 0), ()
 
+    def _peak_fraction(self, macs: int, measures: Mapping[str, float]) -> float | None:
+        """Return MACs over those of a core's multipliers in the same cycles; time counts at the board's clock."""
+        board = self._board
+        cycles = measures.get("cycles:modelled")
+        if cycles is None and "ns" in measures and board.clock_hz is not None:
+            cycles = measures["ns"] * board.clock_hz / 1e9
+        if not macs or not cycles or board.peak_macs_per_cycle is None:
+            return None
+        return macs / (cycles * board.peak_macs_per_cycle)
+
     def _parsed_profile(self, text: bytes, runs: int) -> dict[str, Any]:
         try:
             report = json.loads(text)
@@ -180,7 +190,10 @@ class EqrunDevice:
     ) -> Profile:
         """measures: by unit, (inferences, steps)."""
         plan = self._loaded
-        medians = {unit: np.median(values, axis=0) for unit, values in measures.items()}
+        medians = [
+            {unit: float(np.median(values[:, index])) for unit, values in measures.items()}
+            for index in range(len(plan.steps))
+        ]
         return Profile(
             model=plan.name,
             board=self._board.name,
@@ -195,9 +208,10 @@ class EqrunDevice:
                     index=index,
                     name=planned.name,
                     op=planned.op,
-                    measures={unit: float(values[index]) for unit, values in medians.items()},
+                    measures=medians[index],
                     macs=planned.step.macs(),
                     bytes_moved=bytes_moved(plan, planned),
+                    peak_fraction=self._peak_fraction(planned.step.macs(), medians[index]),
                 )
                 for index, planned in enumerate(plan.steps)
             ),

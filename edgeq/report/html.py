@@ -9,7 +9,7 @@ from html import escape
 from edgeq.analysis.cost import Cost
 from edgeq.compile.plan import Plan, lifetimes
 from edgeq.ir.result import Profile
-from edgeq.report.table import count, printable, size
+from edgeq.report.table import count, percent, printable, size
 
 _WIDTH, _HEIGHT = 900, 260  # pixels of the memory picture
 
@@ -18,32 +18,50 @@ body { font: 14px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 70em; 
 table { border-collapse: collapse; margin: 1em 0 } td, th { padding: .15em .8em .15em 0; text-align: left }
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums } td.bar { width: 16em }
 td.bar div { background: #3a7ca5; height: .9em } svg { background: #f4f4f4 }
-svg rect { fill: #3a7ca5; stroke: #fff; stroke-width: .5 } svg rect.scratch { fill: #d1832f }
+svg rect { fill: #3a7ca5; fill-opacity: .8; stroke: #fff; stroke-width: .5 } svg rect.scratch { fill: #d1832f }
+svg line { stroke: #b33; stroke-dasharray: 6 4 }
 @media (prefers-color-scheme: dark) { body { background: #181818; color: #ddd } svg { background: #252525 } }
 """
 
 
 def profile_page(profile: Profile, plan: Plan) -> str:
-    """Return a page with a bar per layer, long where the work is, and the memory picture."""
-    unit = profile.unit
-    total = profile.totals[unit]
+    """Return a page with a bar per layer, long where the work is, and the memory picture.
+
+    The bars are in the last unit measured, which is modelled cycles where an emulated run has them.
+    """
+    units = list(profile.totals)
+    unit = units[-1]
+    whole = profile.totals[unit].median or 1.0
     where = f"{profile.board}, emulated" if profile.emulated else profile.board
     facts = [
         ("on", f"{where} ({profile.isa}, threads: {profile.threads})"),
         ("inferences", count(profile.inferences)),
-        (f"{unit} per inference", f"min {count(total.minimum)}, median {count(total.median)}, p90 {count(total.p90)}"),
+        *(
+            (f"{name} per inference", f"min {count(s.minimum)}, median {count(s.median)}, p90 {count(s.p90)}")
+            for name, s in profile.totals.items()
+        ),
         ("MACs", count(profile.macs)),
         ("arena", f"{size(profile.arena_bytes)}, lower bound {size(profile.arena_lower_bound_bytes)}"),
         ("model file", size(profile.model_bytes)),
+        *(("note", note) for note in profile.notes),
     ]
     rows = [
         (
-            (str(step.index), step.name, step.op, *map(count, (step.measures.get(unit), step.macs, step.bytes_moved))),
+            (
+                str(step.index),
+                step.name,
+                step.op,
+                *(count(step.measures.get(name)) for name in units),
+                percent(step.measures.get(unit, 0.0) / whole),
+                count(step.macs),
+                percent(step.peak_fraction),
+                count(step.bytes_moved),
+            ),
             step.measures.get(unit, 0.0),
         )
         for step in profile.steps
     ]
-    columns = ("#", "layer", "operator", unit, "MACs", "bytes moved")
+    columns = ("#", "layer", "operator", *units, "share", "MACs", "of peak", "bytes moved")
     return _page(f"Profile of {profile.model}", [_facts(facts), _bars(columns, rows), _memory(plan)])
 
 
@@ -111,16 +129,23 @@ def _memory(plan: Plan) -> str:
     for index, value in enumerate(plan.values):
         if value.data is None and last[index] >= first[index]:
             start, end = max(first[index], 0), min(last[index], len(plan.steps) - 1)
-            boxes.append(_box(x * start, x * (end + 1 - start), y * value.offset, y * value.bytes, value.name, ""))
+            title = f"{value.name}: {size(value.bytes)} at {value.offset}, steps {start} to {end}"
+            boxes.append(_box(x * start, x * (end + 1 - start), y * value.offset, y * value.bytes, title, ""))
     for index, planned in enumerate(plan.steps):
         scratch = planned.step.scratch_bytes()
         if scratch:
-            boxes.append(_box(x * index, x, y * planned.scratch_offset, y * scratch, planned.name, "scratch"))
-    caption = f"The arena, {size(plan.arena_bytes)} high: steps from left to right, scratch memory in orange."
-    picture = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" role="img">{"".join(boxes)}</svg>'
+            title = f"scratch of {planned.name}: {size(scratch)} at {planned.scratch_offset}, step {index}"
+            boxes.append(_box(x * index, x, y * planned.scratch_offset, y * scratch, title, "scratch"))
+    caption = (
+        f"The arena, {size(plan.arena_bytes)} high: steps from left to right, addresses from bottom to top, scratch "
+        f"memory in orange. No placement can stay below the dashed line, {size(plan.lower_bound_bytes)}."
+    )
+    bound = _HEIGHT - y * plan.lower_bound_bytes
+    line = f'<line x1="0" y1="{bound:.2f}" x2="{_WIDTH}" y2="{bound:.2f}"/>'
+    picture = f'<svg viewBox="0 0 {_WIDTH} {_HEIGHT}" width="{_WIDTH}" role="img">{"".join(boxes)}{line}</svg>'
     return f"<h2>Memory</h2><p>{caption}</p>{picture}"
 
 
-def _box(left: float, width: float, bottom: float, height: float, name: str, kind: str) -> str:
+def _box(left: float, width: float, bottom: float, height: float, title: str, kind: str) -> str:
     place = f'x="{left:.2f}" y="{_HEIGHT - bottom - height:.2f}" width="{width:.2f}" height="{height:.2f}"'
-    return f'<rect class="{kind}" {place}><title>{_text(name)}</title></rect>'
+    return f'<rect class="{kind}" {place}><title>{_text(title)}</title></rect>'

@@ -80,7 +80,7 @@ def profile_report(profile: Profile) -> dict[str, Any]:
                 "measures": dict(step.measures),
                 "macs": step.macs,
                 "bytes_moved": step.bytes_moved,
-                "peak_fraction": None,
+                "peak_fraction": step.peak_fraction,
             }
             for step in profile.steps
         ],
@@ -92,6 +92,7 @@ def profile_report(profile: Profile) -> dict[str, Any]:
             stack=profile.stack_bytes or None,
             code=profile.code_bytes or None,
         ),
+        "notes": list(profile.notes),
     }
 
 

@@ -73,6 +73,11 @@ def table(console: Console, columns: Sequence[str], rows: Iterable[Sequence[obje
     console.print(shown)
 
 
+def percent(fraction: float | None) -> str:
+    """Write a fraction in percent; a dash for what is not known."""
+    return "-" if fraction is None else f"{100 * fraction:.1f} %"
+
+
 def bar(part: float, whole: float) -> str:
     """Draw a share as blocks."""
     return "█" * round(_BAR * part / whole) if whole > 0 else ""
@@ -202,6 +207,7 @@ def show_profile(console: Console, profile: Profile) -> None:
             ),
             ("arena", f"{size(profile.arena_bytes)} (lower bound {size(profile.arena_lower_bound_bytes)})"),
             ("model file", size(profile.model_bytes)),
+            *(("note", note) for note in profile.notes),
         ],
     )
     console.print()
@@ -209,7 +215,7 @@ def show_profile(console: Console, profile: Profile) -> None:
     whole = total.median
     table(
         console,
-        (">#", "layer", "operator", *(f">{unit}" for unit in units), ">%", ">MACs", ">bytes moved", ""),
+        (">#", "layer", "operator", *(f">{unit}" for unit in units), ">%", ">MACs", ">of peak", ">bytes moved", ""),
         (
             (
                 step.index,
@@ -218,6 +224,7 @@ def show_profile(console: Console, profile: Profile) -> None:
                 *(count(step.measures.get(unit)) for unit in units),
                 f"{100 * step.measures.get(profile.unit, 0) / whole:.1f}" if whole else "-",
                 count(step.macs),
+                percent(step.peak_fraction),
                 count(step.bytes_moved),
                 bar(step.measures.get(profile.unit, 0), whole),
             )

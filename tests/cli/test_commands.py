@@ -136,11 +136,16 @@ def test_verify_on_samples(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_profile_here_measures_nanoseconds(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page = tmp_path / "p.html"
-    found = report(capsys, "profile", small, "--inferences", "3", "--html", page)
+    page, trace = tmp_path / "p.html", tmp_path / "p.trace.json"
+    found = report(capsys, "profile", small, "--inferences", "3", "--html", page, "--trace", trace)
     assert (found["unit"], found["emulated"], found["inferences"]) == ("ns", False, 3)
     assert found["total"]["min"] > 0
+    assert all(layer["peak_fraction"] is None for layer in found["layers"])  # this machine's peak is not known
     assert page.read_text().startswith("<!doctype html>")
+    events = json.loads(trace.read_text())["traceEvents"]
+    steps = [event for event in events if event["ph"] == "X"]
+    assert [event["name"] for event in steps] == [layer["name"] for layer in found["layers"]]
+    assert [event["dur"] * 1000 for event in steps] == pytest.approx([layer["median"] for layer in found["layers"]])
 
 
 def test_json_goes_to_a_file_beside_the_table(small: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

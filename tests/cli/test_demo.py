@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
 
@@ -66,6 +67,21 @@ def test_an_emulated_profile_counts_instructions(capsys: pytest.CaptureFixture[s
     shown = capsys.readouterr().out
     assert "emulated" in shown
     assert not re.search(r"\b(ms|us|ns)\b", shown)
+
+
+def test_an_emulated_profile_models_cycles(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for program in ("qemu-aarch64", "llvm-mca-19"):
+        needs_program(program)
+    needs_module("ziglang")
+    page, trace = tmp_path / "p.html", tmp_path / "p.json"
+    found = report(capsys, "profile", INT8, "--board", "raspberry-pi-4", "--html", page, "--trace", trace)
+    assert list(found["measures"]) == ["instructions", "cycles:modelled"]
+    for layer in found["layers"]:
+        assert set(layer["measures"]) == set(found["measures"])
+        assert (layer["peak_fraction"] is None) == (layer["macs"] == 0)
+        assert layer["peak_fraction"] is None or 0 < layer["peak_fraction"] < 1.05
+    assert "cycles:modelled" in page.read_text()
+    assert json.loads(trace.read_text())["otherData"]["unit"] == "cycles:modelled"
 
 
 def test_verify_and_run_on_an_emulated_board(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

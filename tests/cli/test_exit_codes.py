@@ -93,6 +93,7 @@ def test_1_usage(
         ("inspect", "--json"),
         ("profile", "--json"),
         ("profile", "--html"),
+        ("profile", "--trace"),
         ("verify", "--json"),
     ],
 )

@@ -40,6 +40,7 @@ def test_a_linux_board_is_complete(name: str) -> None:
     assert board.ram_bytes is not None
     assert board.ram_bytes % (512 << 20) == 0
     assert board.board_class > 0
+    assert board.peak_macs_per_cycle in ((8, 32) if board.isa == "aarch64" else (None,))
 
 
 def test_boards_of_one_isa_share_a_class() -> None:

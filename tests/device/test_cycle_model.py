@@ -115,6 +115,10 @@ def test_an_emulated_board_has_modelled_cycles_beside_its_instructions(tools: To
     assert profile.totals["cycles:modelled"].median == sum(step.measures["cycles:modelled"] for step in profile.steps)
     for step in profile.steps:  # the core issues three instructions a cycle
         assert step.measures["cycles:modelled"] > step.measures["instructions"] / 3
+    convolution, table = profile.steps
+    expected = convolution.macs / (8 * convolution.measures["cycles:modelled"])
+    assert convolution.peak_fraction == pytest.approx(expected)
+    assert table.peak_fraction is None
     assert profile.notes == ()
 
 
@@ -123,6 +127,7 @@ def test_without_llvm_the_report_says_what_gives_the_cycles(monkeypatch: pytest.
     profile = _profile("raspberry-pi-4")
     assert list(profile.totals) == ["instructions"]
     assert "apt-get install llvm" in profile.notes[0]
+    assert profile.steps[0].peak_fraction is None
 
 
 def test_a_core_without_a_model_says_so() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
 
 import numpy as np
@@ -75,6 +76,16 @@ def test_the_host_gives_the_twins_integers_and_time() -> None:
     assert profile.totals["ns"].minimum > 0
     assert profile.runtime_bytes > 0
     assert profile.model_bytes == len(small.model)
+
+
+def test_on_a_real_board_the_fraction_of_the_peak_is_that_at_its_clock() -> None:
+    small = program()
+    known = dataclasses.replace(load_board("host"), clock_hz=2_000_000_000, peak_macs_per_cycle=8)
+    with connect(known) as device:
+        device.load(small.plan, small.model)
+        stem, gate = device.profile(small.samples[0], inferences=3).steps
+    assert stem.peak_fraction == pytest.approx(stem.macs / (stem.measures["ns"] * 2 * 8))
+    assert gate.peak_fraction is None
 
 
 def test_a_damaged_model_is_refused_by_name() -> None:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from typing import Any
 
@@ -15,6 +16,7 @@ from edgeq.analysis.cost import Cost, Unsupported, cost_of_plan
 from edgeq.analysis.diff import diff_models
 from edgeq.analysis.profiling import profile
 from edgeq.board import load_board
+from edgeq.ir.result import Spread
 from edgeq.report import json_report
 
 PLAN = small_plan()
@@ -32,7 +34,7 @@ def test_profile() -> None:
     report = _parsed(json_report.profile_report(found), "edgeq.profile/1")
     assert list(report) == [
         "schema", "model", "board", "isa", "threads", "emulated", "inferences", "macs", "unit", "total", "measures",
-        "layers", "memory",
+        "layers", "memory", "notes",
     ]  # fmt: skip
     assert report["unit"] == "ns"
     assert report["total"] == report["measures"]["ns"] == {"min": 10, "median": 10, "p90": 10}
@@ -40,8 +42,26 @@ def test_profile() -> None:
         "index", "name", "op", "median", "measures", "macs", "bytes_moved", "peak_fraction",
     ]  # fmt: skip
     assert report["layers"][0]["median"] == 4
+    assert report["layers"][0]["peak_fraction"] is None
     assert list(report["memory"]) == MEMORY
     assert report["emulated"] is False
+
+
+def test_an_emulated_profile_has_every_measure() -> None:
+    found = profile(PLAN, lambda codes: np.array([4, 6]), [], isa="scalar", model_bytes=9, inferences=3)
+    steps = tuple(
+        dataclasses.replace(step, measures={"instructions": 3.0, "cycles:modelled": 2.5}, peak_fraction=0.25)
+        for step in found.steps
+    )
+    totals = {"instructions": Spread(6, 6, 6), "cycles:modelled": Spread(5, 5, 5)}
+    emulated = dataclasses.replace(found, emulated=True, totals=totals, steps=steps, notes=("a note",))
+    report = _parsed(json_report.profile_report(emulated), "edgeq.profile/1")
+    assert (report["unit"], report["emulated"], report["notes"]) == ("instructions", True, ["a note"])
+    assert report["measures"]["cycles:modelled"] == {"min": 5, "median": 5, "p90": 5}
+    layer = report["layers"][0]
+    assert layer["median"] == layer["measures"]["instructions"] == 3
+    assert layer["measures"]["cycles:modelled"] == 2.5
+    assert layer["peak_fraction"] == 0.25
 
 
 def test_analyze() -> None:

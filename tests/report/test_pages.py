@@ -55,8 +55,12 @@ def _emulated() -> Profile:
         found,
         board="raspberry-pi-4",
         emulated=True,
-        totals={"instructions": Spread(10, 10, 10)},
-        steps=tuple(dataclasses.replace(step, measures={"instructions": 5.0}) for step in found.steps),
+        totals={"instructions": Spread(10, 10, 10), "cycles:modelled": Spread(8, 8, 8)},
+        steps=tuple(
+            dataclasses.replace(step, measures={"instructions": 5.0, "cycles:modelled": 4.0}, peak_fraction=0.125)
+            for step in found.steps
+        ),
+        notes=("a note",),
     )
 
 
@@ -92,6 +96,23 @@ def test_an_emulated_profile_says_so_and_never_tells_time() -> None:
     for text in (_shown(table.show_profile, _emulated()), _checked(html.profile_page(_emulated(), PLAN))):
         assert "emulated" in text
         assert not re.search(r"\b(ms|us|ns|seconds?)\b", text)
+
+
+def test_an_emulated_profile_shows_every_measure_share_and_note() -> None:
+    for text in (_shown(table.show_profile, _emulated()), _checked(html.profile_page(_emulated(), PLAN))):
+        for expected in ("instructions", "cycles:modelled", "50.0", "12.5 %", "a note"):
+            assert expected in text
+
+
+def test_the_memory_picture_places_each_buffer_by_step_and_address() -> None:
+    page = html.profile_page(_profile(), PLAN)
+    for index, value in enumerate(PLAN.values):
+        if value.data is None:
+            assert f"{value.name}: {value.bytes} bytes at {value.offset}, steps" in page, index
+    bars = re.findall(r'<div style="width:([\d.]+)%"', page)
+    assert bars == ["66.7", "100.0"]
+    for x, width in re.findall(r'<rect [^>]*x="([\d.]+)"[^>]* width="([\d.]+)"', page):
+        assert 0 <= float(x) < float(x) + float(width) <= 900
 
 
 def test_a_profile_here_tells_time_and_shares() -> None:
