@@ -135,6 +135,52 @@ def test_exact_mode_is_rounding_half_away_from_zero():
         assert np.array_equal(requant(x, *quantize_multiplier(2.0**-power), Mode.EXACT), expected)
 
 
+def rsh(x, exponent):
+    """Divide by 2^exponent, ties toward +infinity: what the rounding shifts of vector instruction sets do."""
+    return (np.asarray(x, np.int64) + ((1 << exponent) >> 1)) >> exponent
+
+
+MULTIPLIERS = np.append(np.random.default_rng(7).integers(2**30, 2**31, 50), [0, 1, 2**30, 2**30 + 1, INT32_MAX])
+
+
+@pytest.mark.parametrize("shift", range(-31, 0))
+def test_single_mode_is_a_truncating_high_multiply_and_a_rounding_shift(shift):
+    for x, m in (pairs(EDGES, MULTIPLIERS), pairs(RANDOM, MULTIPLIERS[-5:])):
+        product = x.astype(np.int64) * m
+        expected = requant(x, m, shift, Mode.SINGLE)
+        assert np.array_equal(rsh(product >> 31, -shift), expected)
+        if shift <= -2:  # the high word alone holds every bit that counts
+            assert np.array_equal(rsh(product >> 32, -shift - 1), expected)
+
+
+@pytest.mark.parametrize("shift", range(30))
+def test_single_mode_truncates_one_bit_further_for_multipliers_of_half_and_more(shift):
+    x, m = pairs(VALUES[np.abs(VALUES.astype(np.int64)) < 2 ** (30 - shift)], MULTIPLIERS)
+    doubled = x.astype(np.int64) << (shift + 1)  # fits int32
+    assert np.array_equal(rsh((doubled * m) >> 31, 1), requant(x, m, shift, Mode.SINGLE))
+
+
+@pytest.mark.parametrize("exponent", range(1, 32))
+def test_a_negative_number_less_one_rounds_its_ties_away_from_zero(exponent):
+    near = np.arange(-(2**12), 0) * 2 ** max(0, exponent - 10)  # every tie among the small ones
+    x = np.concatenate([near, near + 1, near - 1, VALUES.astype(np.int64)])
+    x = x[(x > INT32_MIN) & (x < 0)]
+    assert np.any(rdp(x, exponent) != rsh(x, exponent))
+    assert np.array_equal(rdp(x, exponent), rsh(x - 1, exponent))
+
+
+@pytest.mark.parametrize("shift", range(-31, 4))
+def test_double_mode_above_the_zero_point_may_round_all_ties_up(shift):
+    high = np.append(np.arange(-(2**12), 2**12), EDGES[np.abs(EDGES.astype(np.int64)) < 2 ** (30 - max(shift, 0))])
+    x, m = pairs(high, MULTIPLIERS)
+    both_up = rsh(srdhm(wrap32(x.astype(np.int64) << max(shift, 0)), m), max(-shift, 0))
+    found = requant(x, m, shift, Mode.DOUBLE)
+    for zero, act_min in ((-128, -128), (-128, -100), (3, 3), (3, 90)):
+        assert np.array_equal(np.clip(found + zero, act_min, 127), np.clip(both_up + zero, act_min, 127))
+    if -10 <= shift < 0:  # where these products have ties below zero
+        assert np.any(found != both_up)
+
+
 def test_both_forms_of_the_high_multiply_are_the_python_one(shim):
     for a, b in (pairs(EDGES, EDGES), (RANDOM, RANDOM[::-1].copy())):
         expected = srdhm(a, b)

@@ -93,6 +93,9 @@ static inline int32_t eq_requant_double(int32_t x, int32_t m, int32_t shift) {
   return shift < 0 ? eq_rsh(high - (high < 0), -shift) : high;
 }
 
+/* For shift < 0 that is a truncating doubling high multiply (SQDMULH) and a rounding shift (SRSHL) by -shift; for
+ * shift >= 0 the same of x * 2^(shift + 1) by 1, where |x| < 2^(30 - shift). For shift <= -2 the high word of the
+ * product and a rounding shift by -shift - 1 will do. */
 static inline int32_t eq_requant_single(int32_t x, int32_t m, int32_t shift) {
   const int64_t p = (int64_t)x * m;
   if (shift < 0) return eq_rsh((int32_t)eq_asr64(p, 31), -shift);
