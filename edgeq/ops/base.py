@@ -36,7 +36,11 @@ class Rounding(enum.Enum):
 
     @property
     def mode(self) -> Mode:
-        """The requantization mode of every operator that has no rule of its own."""
+        """The requantization mode of every operator that has no rule of its own.
+
+        NATIVE's is fixed for good. No other rounding takes fewer instructions on A53, A72, M4, M55 or x86, and it
+        always gives the nearest integer: tools/count_requant.py has the figures.
+        """
         return Mode.SINGLE if self is Rounding.NATIVE else Mode.DOUBLE
 
 
