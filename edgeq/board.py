@@ -30,6 +30,7 @@ class Board:
     peak_macs_per_cycle: int | None = None  # int8, of one core with the fastest instructions that it has
     emulator: str = ""  # the QEMU program that runs the board's executables, e.g. "qemu-aarch64"
     emulator_cpu: str = ""  # its -cpu value
+    weights: str = "portable"  # the order of weights its fastest kernels read: a name of edgeq/ops/packing.py
     board_class: int = 0  # permanent code in model files made for the board; 0 is any
 
 

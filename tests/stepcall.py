@@ -15,6 +15,7 @@ import numpy as np
 
 from edgeq.format.params import ConstantPool, pack_step
 from edgeq.ops.base import Step
+from edgeq.ops.packing import PORTABLE
 from edgeq.paths import native_dir
 
 GUARD = 64
@@ -26,6 +27,7 @@ def library() -> ctypes.CDLL:
     """Build native/ into a shared library once per content and load it."""
     root = native_dir()
     sources = sorted([*root.glob("ops/*.c"), *root.glob("kernels/**/*.c"), *root.glob("runtime/*.c")])
+    sources.append(Path(__file__).parent / "native/packed_reference.c")
     headers = sorted([*root.glob("**/*.h"), *root.glob("**/*.inc")])
     digest = hashlib.sha256(b"".join(path.read_bytes() for path in [*sources, *headers])).hexdigest()[:16]
     target = Path(tempfile.gettempdir()) / f"edgeq-stepcall-{digest}.so"
@@ -35,7 +37,8 @@ def library() -> ctypes.CDLL:
         subprocess.run([*command, *map(str, sources), "-o", str(built)], check=True)
         built.rename(target)
     loaded = ctypes.CDLL(str(target))
-    loaded.eq_kernels_select.restype = ctypes.c_void_p
+    for function in (loaded.eq_kernels_select, loaded.eq_kernels_for_layout, loaded.eq_reference_kernels):
+        function.restype = ctypes.c_void_p
     return loaded
 
 
@@ -49,6 +52,7 @@ class _Io(ctypes.Structure):
         ("n_outputs", ctypes.c_uint32),
         ("scratch", ctypes.c_void_p),
         ("kernels", ctypes.c_void_p),
+        ("layout", ctypes.c_uint32),
     )
 
 
@@ -61,6 +65,7 @@ class _Check(ctypes.Structure):
         ("n_inputs", ctypes.c_uint32),
         ("n_outputs", ctypes.c_uint32),
         ("scratch_bytes", ctypes.c_uint32),
+        ("layout", ctypes.c_uint32),
     )
 
 
@@ -70,11 +75,16 @@ def _aligned(size: int) -> np.ndarray:
     return raw[start : start + size]
 
 
-def call_step(step: Step, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray]) -> list[np.ndarray]:
-    """Check and run ``step`` in C. ``outputs`` give shapes and dtypes. Fails on a refusal or a touched guard byte."""
+def call_step(
+    step: Step, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray], *, layout: int = PORTABLE
+) -> list[np.ndarray]:
+    """Check and run ``step`` in C. ``outputs`` give shapes and dtypes. Fails on a refusal or a touched guard byte.
+
+    With a layout, weights are packed and multiplied by reference code that reads them as vector kernels may.
+    """
     lib = library()
     pool = ConstantPool()
-    params = pack_step(step, pool)
+    params = pack_step(step.packed(layout), pool)
     constants = _aligned(len(pool.data) + 16)
     constants[: len(pool.data)] = np.frombuffer(bytes(pool.data), np.uint8)
     scratch_bytes = step.scratch_bytes()
@@ -97,14 +107,15 @@ def call_step(step: Step, inputs: Sequence[np.ndarray], outputs: Sequence[np.nda
     parameters[:] = np.frombuffer(params, np.uint8)
     check = _Check(
         constants.ctypes.data, len(pool.data), tensor_bytes.ctypes.data, operands.ctypes.data,
-        len(inputs), len(outputs), scratch_bytes,
+        len(inputs), len(outputs), scratch_bytes, layout,
     )  # fmt: skip
+    kernels = lib.eq_reference_kernels(layout) if layout else lib.eq_kernels_select(None)
     pointer = ctypes.c_void_p(parameters.ctypes.data)
     status = getattr(lib, f"eq_check_{step.name}")(ctypes.byref(check), pointer)
     assert status == 0, f"eq_check_{step.name} refused a legal step: {status}: {step}"
     io = _Io(
         constants.ctypes.data, arena.ctypes.data, locations.ctypes.data, operands.ctypes.data,
-        len(inputs), len(outputs), arena.ctypes.data + offsets[-1], lib.eq_kernels_select(None),
+        len(inputs), len(outputs), arena.ctypes.data + offsets[-1], kernels, layout,
     )  # fmt: skip
     getattr(lib, f"eq_op_{step.name}")(ctypes.byref(io), pointer)
 

@@ -63,7 +63,11 @@ class NamedTensor:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything a run needs. ``lower_bound_bytes`` is the largest sum of buffers that must be live at once."""
+    """Everything a run needs. ``lower_bound_bytes`` is the largest sum of buffers that must be live at once.
+
+    ``layout`` is the order in which a model file holds the weights (edgeq/ops/packing.py); here steps hold them
+    row-major.
+    """
 
     name: str
     rounding: str
@@ -75,6 +79,7 @@ class Plan:
     arena_bytes: int
     lower_bound_bytes: int
     keeps_tensors: bool = False
+    layout: int = 0
 
     @property
     def macs(self) -> int:

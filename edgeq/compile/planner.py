@@ -12,6 +12,7 @@ from edgeq.compile.plan import Plan, PlannedStep
 from edgeq.errors import DoesNotFitError
 from edgeq.ir.graph import Graph
 from edgeq.ops.base import Rounding
+from edgeq.ops.packing import PORTABLE, layout_code
 
 
 def make_plan(graph: Graph, *, rounding: Rounding, board: Board | None = None, keep_tensors: bool = False) -> Plan:
@@ -58,6 +59,7 @@ def make_plan(graph: Graph, *, rounding: Rounding, board: Board | None = None, k
         arena_bytes=placed.arena_bytes,
         lower_bound_bytes=placed.lower_bound_bytes,
         keeps_tensors=keep_tensors,
+        layout=layout_code(board.weights) if board is not None else PORTABLE,
     )
     if board is not None and board.ram_bytes is not None and plan.arena_bytes > board.ram_bytes:
         raise DoesNotFitError(

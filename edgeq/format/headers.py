@@ -29,6 +29,9 @@ def _step_struct(step: type[Step]) -> str:
     lines.append(f"}} eq_{step.name}_params;")
     lines.append(f"eq_status eq_check_{step.name}(const eq_step_check *s, const eq_{step.name}_params *p);")
     lines.append(f"void eq_op_{step.name}(const eq_step_io *io, const eq_{step.name}_params *p);")
+    if step.shares:
+        lines.append(f"eq_sharing eq_sharing_{step.name}(const eq_{step.name}_params *p, const uint8_t *constants,")
+        lines.append(f"{' ' * (23 + len(step.name))}uint32_t input, uint32_t output, int64_t ahead);")
     return "\n".join(lines) + "\n"
 
 
@@ -38,6 +41,7 @@ def ops_header() -> str:
     table = " \\\n".join(
         f"  X({step.code}, {step.name}, {sum(1 << position for position in step.in_place)})" for step in all_steps()
     )
+    sharing = " \\\n".join(f"  X({step.code}, {step.name})" for step in all_steps() if step.shares)
     top = _top(
         "OPS",
         "The parameters of every kind of step, as they lie in a model file, and the functions that check and run it.",
@@ -46,6 +50,8 @@ def ops_header() -> str:
     return (
         f"{top}{structs}\n/* X(code, name, mask of the inputs whose memory the output may take over). */\n"
         f"#define EQ_STEPS(X) \\\n{table}\n"
+        "/* X(code, name) of the steps with a rule of their own on memory that outputs and inputs share. */\n"
+        f"#define EQ_SHARING_STEPS(X) \\\n{sharing}\n"
         f"#define EQ_MAX_STEP_CODE {max(step.code for step in all_steps())}\n\n#endif\n"
     )
 
@@ -70,7 +76,7 @@ def format_header() -> str:
         "EQ_FORMAT_MAJOR": layout.MAJOR,
         "EQ_FORMAT_MINOR": layout.MINOR,
         "EQ_KERNEL_ABI": layout.KERNEL_ABI,
-        "EQ_LAYOUT_PORTABLE": layout.LAYOUT_PORTABLE,
+        **{f"EQ_LAYOUT_{name.upper()}": code for code, name in layout.layout_names().items()},
         "EQ_FLAG_KEEPS_TENSORS": layout.FLAG_KEEPS_TENSORS,
         "EQ_KNOWN_FLAGS": layout.KNOWN_FLAGS,
         "EQ_MAX_RANK": layout.MAX_RANK,
@@ -123,8 +129,17 @@ or when asked.
 
 Tensors are numbered. A tensor is a location and a size; shapes matter only at the ports, since every step carries the
 sizes that it needs. Tensors live in the arena, memory that the caller supplies, or in the constants section. A tensor
-may lie over another one's memory once that is no longer needed; a step may write over an input only where its kind
-allows it and both start at the same place.
+may lie over another one's memory once that is no longer needed. An output of a step may lie over an input of it:
+
+- where the kind of step works in place, both have the same size and start at the same place;
+- below a convolution's (groups = 1), depthwise convolution's or pool's input, so that what is written has been read. Every
+  output row y ends at or below the input row max(0, y * stride - padding); a pointwise convolution (a 1 x 1 kernel, no
+  padding, every window in the image) takes its pixels in order, and the 16 from every pixel on end at or below that pixel
+  of the input;
+- anywhere, for a copy of one block;
+- exactly in its place: an input of a concat of one row, an output of a split of one row. No byte moves then.
+
+A split and a copy whose output is in its place leave the input as it is, so that both may be read afterwards.
 
 A step reads and writes tensors and may use scratch memory in the arena. Its parameters are plain integers: scales were
 folded into (multiplier, shift) pairs before the file was written, real = multiplier * 2^(shift - 31). The field `mode`

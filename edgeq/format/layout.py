@@ -13,13 +13,13 @@ from typing import Any
 
 from edgeq.ops import all_steps
 from edgeq.ops.base import step_fields
+from edgeq.ops.packing import LAYOUTS, PORTABLE
 
 MAGIC = 0x314D5145  # "EQM1" as little-endian bytes
 MAJOR, MINOR = 1, 0
 KERNEL_ABI = 1
 MAX_RANK = 6
 NAME_BYTES = 32
-LAYOUT_PORTABLE = 0  # weights in row-major order, as scalar C reads them
 FLAG_KEEPS_TENSORS = 1  # no two tensors share memory
 KNOWN_FLAGS = FLAG_KEEPS_TENSORS
 CONSTANT_BIT = 0x80000000
@@ -100,7 +100,7 @@ HEADER = Record(
         Field("file_bytes", "u32", "size of the whole file"),
         Field("flags", "u32", "bit 0: no two tensors share memory; any other bit is refused"),
         Field("kernel_abi", "u32", "what the parameter structs mean; another one is refused"),
-        Field("layout", "u32", "weight layout tag; 0 is portable (row-major)"),
+        Field("layout", "u32", "the order of weights: 0 portable (row-major), else see kernels/packed.h"),
         Field("board_class", "u32", "the class of boards it was made for; 0 is any"),
         Field("arena_bytes", "u32", "memory for tensors and scratch, a multiple of 16"),
         Field("model_version", "u32", "chosen by the owner; updates may refuse to go back"),
@@ -156,6 +156,11 @@ PORT = Record(
 )
 
 RECORDS = (HEADER, STEP, PORT)
+
+
+def layout_names() -> dict[int, str]:
+    """Map the layout tags of the header to their names."""
+    return {PORTABLE: "portable", **{code: layout.name for code, layout in LAYOUTS.items()}}
 
 
 def format_hash() -> int:

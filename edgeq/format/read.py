@@ -57,7 +57,7 @@ def _checked_header(data: bytes) -> dict[str, Any]:
         raise ModelFormatError("the header of the model file is damaged (CRC)")
     if zlib.crc32(data[header["header_bytes"] :]) != header["payload_crc"]:
         raise ModelFormatError("the contents of the model file are damaged (CRC)")
-    if header["flags"] & ~layout.KNOWN_FLAGS or header["layout"] != layout.LAYOUT_PORTABLE:
+    if header["flags"] & ~layout.KNOWN_FLAGS or header["layout"] not in layout.layout_names():
         raise ModelFormatError(f"flags {header['flags']:#x}, layout {header['layout']}: made by a newer edgeq")
     return header
 
@@ -86,13 +86,14 @@ def _read(data: bytes, header: dict[str, Any]) -> Plan:
         name=str(metadata["name"]),
         rounding=str(metadata["rounding"]),
         values=values,
-        steps=_steps(sections, metadata["steps"], values),
+        steps=_steps(sections, metadata["steps"], values, header["layout"]),
         inputs=ports[: header["input_count"]],
         outputs=ports[header["input_count"] :],
         tensors=tuple(named),
         arena_bytes=header["arena_bytes"],
         lower_bound_bytes=int(metadata["lower_bound_bytes"]),
         keeps_tensors=bool(header["flags"] & layout.FLAG_KEEPS_TENSORS),
+        layout=header["layout"],
     )
 
 
@@ -124,13 +125,15 @@ def _ports(sections: dict[str, bytes], described: list[Any], values: tuple[Value
     return tuple(ports)
 
 
-def _steps(sections: dict[str, bytes], described: list[Any], values: tuple[Value, ...]) -> tuple[PlannedStep, ...]:
+def _steps(
+    sections: dict[str, bytes], described: list[Any], values: tuple[Value, ...], packing: int
+) -> tuple[PlannedStep, ...]:
     operands = np.frombuffer(sections["operands"], "<u2").tolist()
     steps = []
     for index, (name, op) in enumerate(described):
         record = layout.STEP.unpack(sections["steps"], index * layout.STEP.size_bytes)
         packed = sections["params"][record["params_offset"] :]
-        step = unpack_step(step_of_code(record["code"]), packed, sections["constants"])
+        step = unpack_step(step_of_code(record["code"]), packed, sections["constants"]).unpacked(packing)
         first, middle = record["first_operand"], record["first_operand"] + record["input_count"]
         inputs, outputs = operands[first:middle], operands[middle : middle + record["output_count"]]
         whole = len(inputs) + len(outputs) == record["input_count"] + record["output_count"]

@@ -27,7 +27,7 @@ def write_model(plan: Plan, *, board_class: int = 0, model_version: int = 0) -> 
     operands: list[int] = []
     steps = bytearray()
     for planned in plan.steps:
-        packed = pack_step(planned.step, pool)
+        packed = pack_step(planned.step.packed(plan.layout), pool)
         steps += layout.STEP.pack(
             code=planned.step.code,
             input_count=len(planned.inputs),
@@ -71,7 +71,7 @@ def write_model(plan: Plan, *, board_class: int = 0, model_version: int = 0) -> 
         file_bytes=layout.HEADER.size_bytes + len(payload),
         flags=layout.FLAG_KEEPS_TENSORS if plan.keeps_tensors else 0,
         kernel_abi=layout.KERNEL_ABI,
-        layout=layout.LAYOUT_PORTABLE,
+        layout=plan.layout,
         board_class=board_class,
         arena_bytes=plan.arena_bytes,
         model_version=model_version,

@@ -90,14 +90,37 @@ class Step:
     name: ClassVar[str]  # C functions are eq_op_<name> and eq_check_<name>
     code: ClassVar[int]  # permanent; never reused
     in_place: ClassVar[tuple[int, ...]] = ()  # inputs whose memory the first output may take over, if of equal size
+    shares: ClassVar[bool] = False  # whether C has eq_sharing_<name>(), which knows the next two methods' rules
 
     def reference_q(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Compute the step exactly as the C kernel does, on integer codes."""
         raise NotImplementedError
 
+    def overlap_distance(self) -> int | None:
+        """Return the least input offset - output offset in bytes at which output 0 may lie over input 0; None for never.
+
+        Then the step overwrites only what it has read (edgeq/ops/order.py).
+        """
+        return None
+
+    def pieces(self) -> list[tuple[int, int, int]]:
+        """List (input, output, start) of every pair that hold the same bytes: output offset - input offset is start.
+
+        In these places nothing is moved. A step joins inputs or cuts its input, not both.
+        """
+        return []
+
     def scratch_bytes(self) -> int:
         """Return the bytes of scratch memory that the C operator uses."""
         return 0
+
+    def packed(self, layout: int) -> Step:
+        """Return the step with its weights in a layout (edgeq/ops/packing.py), as a model file holds them."""
+        return self
+
+    def unpacked(self, layout: int) -> Step:
+        """Undo ``packed``. Raises ValueError when a constant has not the size that the layout gives it."""
+        return self
 
     def macs(self) -> int:
         """Return the multiply-accumulates of one execution."""

@@ -23,9 +23,16 @@ class ConcatStep(Step):
 
     name: ClassVar[str] = "concat"
     code: ClassVar[int] = 31
+    shares: ClassVar[bool] = True
 
     outer: int
     inner_bytes: np.ndarray = constant(DType.S32)  # (number of inputs,)
+
+    def pieces(self) -> list[tuple[int, int, int]]:
+        if self.outer != 1:
+            return []
+        starts = np.cumsum(self.inner_bytes, dtype=np.int64) - self.inner_bytes
+        return [(i, 0, -int(start)) for i, start in enumerate(starts)]
 
     def reference_q(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         rows = [np.ascontiguousarray(part).reshape(-1).view(np.uint8).reshape(self.outer, -1) for part in inputs]

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -30,6 +31,19 @@ from edgeq.ops.linear import (
     read_layer,
     shape_of_rank,
 )
+from edgeq.ops.order import image_distance, pixel_distance
+from edgeq.ops.packing import PORTABLE, pack_weights, unpack_weights
+
+RUN = 16  # bytes that kernels read at a time
+MAX_RUNS = 16  # rows of a window that kernels read in place
+STRIP_PIXELS = 8  # a strip of image rows serves a multiple of these, more than once as many while it stays within
+STRIP_BYTES = 768
+PATCH_BYTES = 1024  # as many gathered windows as fit are multiplied at a time, a multiple of 4 from 4 to 16
+
+
+def align(size: int) -> int:
+    """Round up to what kernels read at a time."""
+    return -(-size // RUN) * RUN
 
 
 @dataclass(frozen=True)
@@ -38,6 +52,7 @@ class Conv2dStep(Step):
 
     name: ClassVar[str] = "conv2d"
     code: ClassVar[int] = 2
+    shares: ClassVar[bool] = True
 
     groups: int
     input_zero: int
@@ -70,10 +85,58 @@ class Conv2dStep(Step):
         scaled = requant(sums, self.multipliers, self.shifts, self.mode) + self.output_zero
         return [np.clip(scaled, self.act_min, self.act_max).astype(np.int8)]
 
-    def scratch_bytes(self) -> int:
-        pointwise = self.kernel == (1, 1) and self.padding == (0, 0)
+    def overlap_distance(self) -> int | None:
+        if self.groups != 1:
+            return None
+        if self.is_pointwise:
+            return pixel_distance(self.input, self.output, stride=self.stride)
+        return image_distance(self.input, self.output, stride=self.stride[0], before=self.padding[0])
+
+    @property
+    def is_pointwise(self) -> bool:
+        """Whether every output pixel is one input pixel times the weights."""
         inside = all((self.output[axis + 1] - 1) * self.stride[axis] < self.input[axis + 1] for axis in range(2))
-        return 0 if pointwise and inside else PATCHES * self.depth
+        return self.kernel == (1, 1) and self.padding == (0, 0) and inside
+
+    def scratch_bytes(self) -> int:
+        """Return what either order of weights needs: strips, patches and tails if packed, else a few windows."""
+        if self.is_pointwise:
+            padded = align(self.depth)
+            return -(-(padded - self.depth) // self.input[3]) * padded
+        return max(self._window_scratch_bytes(), PATCHES * self.depth)
+
+    def _window_scratch_bytes(self) -> int:
+        """Return the scratch of packed windows, which native/ops/windows.h divides in the same way.
+
+        It is a strip of padded image rows for some output pixels, then patches where windows cannot be read from it.
+        """
+        channels = self.input[3]
+
+        def strip(pixels: int) -> int:
+            columns = (pixels - 1) * self.stride[1] + (self.kernel[1] - 1) * self.dilation[1] + 1
+            return align(self.kernel[0] * columns * channels + RUN)
+
+        pixels = STRIP_PIXELS
+        while strip(pixels + STRIP_PIXELS) <= STRIP_BYTES:
+            pixels += STRIP_PIXELS
+        whole = self.groups == 1 and self.dilation[1] == 1 and self.kernel[0] <= MAX_RUNS
+        direct = whole and self.kernel[1] * channels % RUN == 0
+        patches = max(4, min(16, PATCH_BYTES // align(self.depth) // 4 * 4))
+        return strip(pixels) + (0 if direct else patches * align(self.depth) + RUN)
+
+    def packed(self, layout: int) -> Step:
+        if layout == PORTABLE or self.weights_zero != 0:
+            return self
+        groups = self.weights.reshape(self.groups, -1, self.depth)
+        blob = np.concatenate([pack_weights(group, layout) for group in groups])
+        return dataclasses.replace(self, weights=blob)
+
+    def unpacked(self, layout: int) -> Step:
+        if layout == PORTABLE or self.weights.size == self.output[3] * self.depth:  # packed weights are longer
+            return self
+        n = self.output[3] // self.groups
+        groups = [unpack_weights(blob, layout, n, self.depth) for blob in self.weights.reshape(self.groups, -1)]
+        return dataclasses.replace(self, weights=np.concatenate(groups).reshape(-1))
 
     def macs(self) -> int:
         return int(np.prod(self.output, dtype=np.int64)) * self.depth

@@ -13,6 +13,7 @@ from edgeq.errors import UnsupportedError
 from edgeq.ir.graph import Tensor
 from edgeq.ops.base import Fold, Step, View, ints
 from edgeq.ops.movement import MAX_RANK, element_bytes
+from edgeq.ops.order import ANYWHERE
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,22 @@ class CopyStep(Step):
 
     name: ClassVar[str] = "copy"
     code: ClassVar[int] = 30
+    shares: ClassVar[bool] = True
 
     block_bytes: int
     start: int
     sizes: tuple[int, ...] = ints(MAX_RANK)
     strides: tuple[int, ...] = ints(MAX_RANK)  # bytes; may be negative
+
+    @property
+    def is_one_block(self) -> bool:
+        return all(size == 1 for size in self.sizes)
+
+    def overlap_distance(self) -> int | None:
+        return ANYWHERE if self.is_one_block else None
+
+    def pieces(self) -> list[tuple[int, int, int]]:
+        return [(0, 0, self.start)] if self.is_one_block else []
 
     def reference_q(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         source = np.ascontiguousarray(inputs[0]).reshape(-1)

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -18,6 +19,8 @@ from edgeq.ops.conv2d import Conv2dStep, convolution_mode, fold_convolution
 from edgeq.ops.convolution import Padding, Window, convolve, pair_of, random_window, slide
 from edgeq.ops.folding import required
 from edgeq.ops.linear import Pair, convolution_multipliers, random_activation, random_layer, read_layer, shape_of_rank
+from edgeq.ops.order import image_distance
+from edgeq.ops.packing import PORTABLE, depthwise_chains
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class DepthwiseConv2dStep(Step):
 
     name: ClassVar[str] = "depthwise_conv2d"
     code: ClassVar[int] = 3
+    shares: ClassVar[bool] = True
 
     input_zero: int
     weights_zero: int
@@ -52,8 +56,21 @@ class DepthwiseConv2dStep(Step):
         scaled = requant(sums, self.multipliers, self.shifts, self.mode) + self.output_zero
         return [np.clip(scaled, self.act_min, self.act_max).astype(np.int8)]
 
+    def overlap_distance(self) -> int | None:
+        return image_distance(self.input, self.output, stride=self.stride[0], before=self.padding[0])
+
     def scratch_bytes(self) -> int:
         return 4 * self.output[3]  # the bias of pixels whose window leaves the image
+
+    def packed(self, layout: int) -> Step:
+        if layout == PORTABLE or self.weights_zero != 0:
+            return self
+        chains = depthwise_chains(self.weights.reshape(-1, self.output[3]))
+        return dataclasses.replace(self, weights=np.concatenate([self.weights.reshape(-1), chains.view(np.int8)]))
+
+    def unpacked(self, layout: int) -> Step:
+        plain = self.kernel[0] * self.kernel[1] * self.output[3]
+        return self if layout == PORTABLE else dataclasses.replace(self, weights=self.weights[:plain])
 
     def macs(self) -> int:
         return int(np.prod(self.output, dtype=np.int64)) * self.kernel[0] * self.kernel[1]

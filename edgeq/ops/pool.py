@@ -19,6 +19,7 @@ from edgeq.ops.convolution import Padding, Window, pair_of, random_window, slide
 from edgeq.ops.elementwise import require_equal_dtypes
 from edgeq.ops.folding import activation_bounds, quant_of, require_same_quant, required
 from edgeq.ops.linear import Pair, shape_of_rank
+from edgeq.ops.order import image_distance
 
 MAX_TAPS = 65535  # of a window: sums of int16 codes then fit int32
 
@@ -29,6 +30,7 @@ class PoolStep(Step):
 
     name: ClassVar[str] = "pool"
     code: ClassVar[int] = 15
+    shares: ClassVar[bool] = True
 
     average: int  # 0 for the maximum, 1 for the mean with ties away from zero, 2 for the mean with ties up
     element_bytes: int
@@ -41,6 +43,11 @@ class PoolStep(Step):
     kernel: tuple[int, ...] = ints(2)
     stride: tuple[int, ...] = ints(2)
     before: tuple[int, ...] = ints(2)  # padding at the top and at the left
+
+    def overlap_distance(self) -> int | None:
+        pixel_bytes = self.channels * self.element_bytes
+        shapes = [(self.batch, *size, pixel_bytes) for size in (self.size, self.output)]
+        return image_distance(shapes[0], shapes[1], stride=self.stride[0], before=self.before[0])
 
     def reference_q(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         codes = np.asarray(inputs[0])

@@ -23,9 +23,16 @@ class SplitStep(Step):
 
     name: ClassVar[str] = "split"
     code: ClassVar[int] = 32
+    shares: ClassVar[bool] = True
 
     outer: int
     inner_bytes: np.ndarray = constant(DType.S32)  # (number of outputs,)
+
+    def pieces(self) -> list[tuple[int, int, int]]:
+        if self.outer != 1:
+            return []
+        starts = np.cumsum(self.inner_bytes, dtype=np.int64) - self.inner_bytes
+        return [(0, i, int(start)) for i, start in enumerate(starts)]
 
     def reference_q(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         source = np.ascontiguousarray(inputs[0]).reshape(-1)

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,11 @@ from typing import Any
 import numpy as np
 
 from edgeq.compile.plan import Plan
-from edgeq.errors import InternalError, ModelFormatError, ToolchainError
+from edgeq.errors import InternalError, ModelFormatError, ToolchainError, UsageError
 from edgeq.format.layout import format_hash
+from edgeq.format.write import write_model
 from edgeq.ir.result import RunResult
+from edgeq.ops.packing import PORTABLE
 
 _ALIGNMENT = 64
 
@@ -36,6 +40,25 @@ def require_native() -> None:
     _binding()
 
 
+def isa_names() -> tuple[str, ...]:
+    """List the kernel tables that this CPU can run, slowest first."""
+    ffi, lib = _binding()
+    names: list[str] = []
+    while (found := lib.eq_isa_name(len(names))) != ffi.NULL:
+        names.append(ffi.string(found).decode())
+    return tuple(names)
+
+
+def _forced_isa(ffi: Any, lib: Any) -> Any:
+    """Return the value of EDGEQ_ISA as a C string, NULL without one. Raises UsageError for a name that is not there."""
+    name = os.environ.get("EDGEQ_ISA")
+    if not name:
+        return ffi.NULL
+    if name not in isa_names():
+        raise UsageError(f"EDGEQ_ISA is {name!r}; this CPU has kernels for {', '.join(isa_names())}")
+    return ffi.new("char[]", name.encode())
+
+
 def _aligned(size: int) -> np.ndarray:
     raw = np.zeros(size + _ALIGNMENT, np.uint8)
     start = -raw.ctypes.data % _ALIGNMENT
@@ -46,18 +69,34 @@ class NativeRunner:
     """A model opened by the C runtime, with its arena."""
 
     def __init__(self, plan: Plan, model_bytes: bytes) -> None:
-        """Copy the file to aligned memory and open it. Raises ModelFormatError with the C status when it refuses."""
+        """Copy the file to aligned memory and open it, its weights in the order of this CPU's kernels.
+
+        ``EDGEQ_ISA`` names other kernels than the fastest ones. Raises ModelFormatError with the C status when the
+        runtime refuses the file, UsageError when this CPU has no kernels of that name.
+        """
         self._ffi, self._lib = _binding()
         self._plan = plan
-        self._file = _aligned(len(model_bytes))
-        self._file[:] = np.frombuffer(model_bytes, np.uint8)
+        isa = _forced_isa(self._ffi, self._lib)
+        if plan.layout != PORTABLE:
+            model_bytes = write_model(dataclasses.replace(plan, layout=PORTABLE))
         self._model = self._ffi.new("eq_model *")
         self._runner = self._ffi.new("eq_runner *")
-        file = self._ffi.from_buffer(self._file)
-        self._refuse(self._lib.eq_model_open(self._model, file, len(model_bytes)))
+        file = _aligned(len(model_bytes))
+        file[:] = np.frombuffer(model_bytes, np.uint8)
+        self._open(file)
+        repacked_bytes = self._lib.eq_repacked_bytes(self._model, isa)
+        if repacked_bytes:
+            image = _aligned(repacked_bytes)
+            self._lib.eq_model_repack(self._ffi.from_buffer(image), self._model, isa)
+            self._open(image)
         self._arena = _aligned(self._lib.eq_arena_bytes(self._model))
         arena = self._ffi.from_buffer(self._arena)
         self._refuse(self._lib.eq_runner_init(self._runner, self._model, arena, self._arena.nbytes))
+        self._refuse(self._lib.eq_runner_use(self._runner, isa))
+
+    def _open(self, file: np.ndarray) -> None:
+        self._file = file
+        self._refuse(self._lib.eq_model_open(self._model, self._ffi.from_buffer(file), file.nbytes))
 
     def _refuse(self, status: int) -> None:
         if status != 0:

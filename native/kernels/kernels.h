@@ -30,20 +30,45 @@ typedef struct eq_linear_s8 {
 typedef void eq_gemm_s8_fn(int8_t *out, size_t out_stride, const int8_t *x, size_t x_stride, const int8_t *w, int32_t m,
                            int32_t n, int32_t k, const eq_linear_s8 *linear);
 
-/* The taps of a depthwise convolution that lie in the image, and the bytes from one to the next. */
+/* Where the rows of a packed product lie: row r is its runs i in turn, each `run` bytes at runs[i] + r * stride. Every
+ * run may be read up to a multiple of 16 bytes; what lies there beyond `run` does not matter. Several runs have
+ * lengths that are multiples of 16. */
+typedef struct eq_gemm_rows {
+  const int8_t *const *runs;
+  int32_t n_runs;
+  int32_t run;
+  size_t stride;
+} eq_gemm_rows;
+
+/* As gemm_s8, with weights_zero 0, for r < m and c < n: w is packed in the table's layout (kernels/packed.h), k is
+ * x->n_runs * x->run. Groups of rows are finished in ascending order, at most EQ_GEMM_ROWS at a time: once a group is
+ * being written, no row before it is read, and out may lie over those. Otherwise out overlaps nothing. */
+enum { EQ_GEMM_ROWS = 16 };
+typedef void eq_packed_gemm_s8_fn(int8_t *out, size_t out_stride, const eq_gemm_rows *x, const int8_t *w, int32_t m,
+                                  int32_t n, const eq_linear_s8 *linear);
+
+/* A block of output pixels of a depthwise convolution, `lines` lines of `pixels` each, whose windows have the same taps in
+ * the image: rows * columns of them. Distances are in bytes. */
 typedef struct eq_depthwise_window {
+  int32_t lines;
+  int32_t pixels;
   int32_t rows;
   int32_t columns; /* rows * columns <= 65536; either may be 0 */
-  size_t x_row;
-  size_t x_column;
-  size_t x_pixel; /* from one output pixel's first tap to the next one's */
+  size_t x_row;    /* from a tap to the one below it */
+  size_t x_column; /* from a tap to its right neighbour */
+  size_t x_pixel;  /* from an output pixel's first tap to the next one's */
+  size_t x_line;   /* from an output line's first tap to the next one's */
   size_t w_row;
   size_t w_column;
+  size_t out_line;
+  const uint8_t *chains; /* NULL, or for every 8 channels a number of taps: the |w| of as many neighbours, in the row-major
+                            order of the whole kernel, add up to at most 255, so that their products can be added in
+                            int16. In a window whose columns do not fill w_row, taps of two rows are no neighbours. */
 } eq_depthwise_window;
 
-/* out[p][c] = y(sum_taps x[p][tap][c] * (w[tap][c] - weights_zero)) for p < m output pixels, c < channels.
- * out is dense and overlaps nothing. */
-typedef void eq_depthwise_s8_fn(int8_t *out, const int8_t *x, const int8_t *w, int32_t m, int32_t channels,
+/* out[l][p][c] = y(sum_taps x[l][p][tap][c] * (w[tap][c] - weights_zero)) for each line l, pixel p and c < channels; pixels
+ * of out are `channels` bytes apart. out overlaps nothing. */
+typedef void eq_depthwise_s8_fn(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels,
                                 const eq_depthwise_window *window, const eq_linear_s8 *linear);
 
 /* What turns 64-bit sums of int16 x int8 products into int16 codes, zero points being 0:
@@ -149,8 +174,10 @@ typedef void eq_reduce_s16_fn(int32_t *found, const int16_t *x, const eq_reduce_
 /* One member per kernel; kernels/<isa>/kernels.inc lists the members that an ISA speeds up. */
 typedef struct eq_kernels {
   const char *isa;
+  uint32_t layout; /* of packed_gemm_s8's weights; EQ_LAYOUT_PORTABLE when it has none */
   eq_lut_u8_fn *lut_u8;
   eq_gemm_s8_fn *gemm_s8;
+  eq_packed_gemm_s8_fn *packed_gemm_s8; /* NULL in a table whose layout is portable */
   eq_depthwise_s8_fn *depthwise_s8;
   eq_gemm_s16_fn *gemm_s16;
   eq_blend_s8_fn *blend_s8;
@@ -174,7 +201,14 @@ typedef struct eq_kernels {
   eq_reduce_s16_fn *reduce_s16;
 } eq_kernels;
 
-/* Choose the fastest table for this CPU once; EDGEQ_ISA is honoured by the port that has an environment. */
+/* The fastest table of this CPU, or the one called forced_isa; NULL when the build or the CPU lacks that one. EDGEQ_ISA is
+ * honoured by the ports that have an environment. */
 const eq_kernels *eq_kernels_select(const char *forced_isa);
+
+/* The fastest table of this CPU that reads packed weights of a layout; NULL when there is none. */
+const eq_kernels *eq_kernels_for_layout(uint32_t layout);
+
+/* Table number i of this CPU, slowest first; NULL beyond the last. */
+const eq_kernels *eq_kernels_at(uint32_t i);
 
 #endif

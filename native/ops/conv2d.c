@@ -1,9 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Convolution, also grouped, and fully connected layers: matrix products over image windows. */
+#include "edgeq/fixed_point.h"
 #include "edgeq/ops.h"
+#include "kernels/packed.h"
 #include "ops/linear.h"
+#include "ops/order.h"
+#include "ops/pack.h"
+#include "ops/windows.h"
 
 enum { N, H, W, C };
+enum { SLICE_BYTES = 16384 };
 
 /* True when every output pixel is one input pixel times the weights, so that rows can be read in place. */
 static bool is_pointwise(const eq_conv2d_params *p) {
@@ -13,6 +19,29 @@ static bool is_pointwise(const eq_conv2d_params *p) {
 
 static uint64_t depth(const eq_conv2d_params *p) {
   return eq_volume4(p->kernel[0], p->kernel[1], p->input[C] / p->groups, 1);
+}
+
+/* Packed weights are longer than row-major ones, so the size of the span tells them apart. */
+static bool may_be_packed(uint32_t layout, const eq_conv2d_params *p) {
+  return layout != EQ_LAYOUT_PORTABLE && p->weights_zero == 0;
+}
+
+static uint64_t packed_bytes(uint32_t layout, const eq_conv2d_params *p) {
+  return (uint64_t)(uint32_t)p->groups * eq_packed_bytes(layout, p->output[C] / p->groups, (int32_t)depth(p));
+}
+
+/* The last pixels of an image from which a kernel that reads whole runs would read beyond the image. */
+static uint64_t tail_rows(const eq_conv2d_params *p) {
+  const uint64_t k = (uint32_t)(p->input[C] / p->groups);
+  const uint64_t pixel = (uint32_t)p->input[C];
+  return (eq_align_run(k) - k + pixel - 1) / pixel;
+}
+
+static uint64_t packed_scratch(const eq_conv2d_params *p) {
+  const uint64_t k = depth(p);
+  if (is_pointwise(p)) return tail_rows(p) * eq_align_run(k);
+  const eq_strips strips = eq_strips_of(p, (uint32_t)k);
+  return eq_windows_scratch(&strips);
 }
 
 eq_status eq_check_conv2d(const eq_step_check *s, const eq_conv2d_params *p) {
@@ -27,11 +56,28 @@ eq_status eq_check_conv2d(const eq_step_check *s, const eq_conv2d_params *p) {
   }
   const uint64_t k = depth(p);
   const uint32_t n = (uint32_t)p->output[C];
-  if (k > EQ_MAX_DEPTH || !eq_span_is(s, p->weights, n * k)) return EQ_ERR_STEP;
+  if (k > EQ_MAX_DEPTH) return EQ_ERR_STEP;
+  const uint64_t weights_bytes = may_be_packed(s->layout, p) ? packed_bytes(s->layout, p) : n * k;
+  const bool packed = p->weights.bytes == weights_bytes && weights_bytes != n * k;
+  if (!eq_span_is(s, p->weights, packed ? weights_bytes : n * k)) return EQ_ERR_STEP;
   if (!eq_channels_legal(s, p->bias, n, 4, p->multipliers, p->shifts, n, 30)) return EQ_ERR_STEP;
   if (!eq_codes_legal(p->input_zero, p->weights_zero, p->output_zero, p->act_min, p->act_max, p->mode))
     return EQ_ERR_STEP;
-  return is_pointwise(p) || s->scratch_bytes >= EQ_PATCHES * k ? EQ_OK : EQ_ERR_STEP;
+  const uint64_t scratch = packed ? packed_scratch(p) : is_pointwise(p) ? 0 : EQ_PATCHES * k;
+  return s->scratch_bytes >= scratch ? EQ_OK : EQ_ERR_STEP;
+}
+
+uint64_t eq_packed_conv2d(const eq_conv2d_params *p, uint32_t layout, uint32_t scratch_bytes) {
+  return may_be_packed(layout, p) && packed_scratch(p) <= scratch_bytes ? packed_bytes(layout, p) : 0;
+}
+
+void eq_pack_conv2d(int8_t *to, const int8_t *weights, const eq_conv2d_params *p, uint32_t layout) {
+  const int32_t n = p->output[C] / p->groups, k = (int32_t)depth(p);
+  for (int32_t group = 0; group < p->groups; group++) {
+    eq_pack_weights(to, weights, layout, n, k);
+    to += eq_packed_bytes(layout, n, k);
+    weights += (size_t)n * (size_t)k;
+  }
 }
 
 /* One group of output channels of a pointwise convolution; unit strides make one product of the whole batch. */
@@ -83,8 +129,154 @@ static void run_gathered(const eq_step_io *io, const eq_conv2d_params *p, int8_t
   }
 }
 
+/* Rows times all channels; weights that would not stay in a small first-level cache are taken in slices of channels while
+ * the rows are read again, unless the output follows its input through memory. */
+static void multiply(const eq_step_io *io, int8_t *out, size_t out_pixel, const eq_gemm_rows *rows, const int8_t *weights,
+                     int32_t m, int32_t n, const eq_linear_s8 *linear) {
+  const size_t group_bytes = eq_packed_group_bytes(io->layout, rows->n_runs * rows->run);
+  const int32_t channels = eq_layout_of(io->layout).channels;
+  const int32_t groups = group_bytes >= SLICE_BYTES ? 1 : (int32_t)(SLICE_BYTES / group_bytes);
+  const int32_t slice = groups * channels;
+  const uintptr_t written = (uintptr_t)out, read = (uintptr_t)rows->runs[0];
+  const bool apart = written + (size_t)m * out_pixel <= read || read + (size_t)m * rows->stride <= written;
+  if (m <= EQ_GEMM_ROWS || slice >= n || !apart) {
+    io->kernels->packed_gemm_s8(out, out_pixel, rows, weights, m, n, linear);
+    return;
+  }
+  eq_linear_s8 part = *linear;
+  for (int32_t first = 0; first < n; first += slice) {
+    io->kernels->packed_gemm_s8(out + first, out_pixel, rows, weights, m, eq_min32(slice, n - first), &part);
+    weights += (size_t)groups * group_bytes;
+    part.bias += slice;
+    part.multipliers += slice;
+    part.shifts += slice;
+  }
+}
+
+/* Pixels through a packed kernel, the last few by way of the scratch so that no byte behind the input is read. */
+static void run_packed_pixels(const eq_step_io *io, const eq_conv2d_params *p, int8_t *out, const int8_t *x, size_t stride,
+                              const int8_t *end, const int8_t *weights, int32_t m, const eq_linear_s8 *linear) {
+  const int32_t n = p->output[C] / p->groups, k = p->input[C] / p->groups;
+  const size_t out_pixel = (size_t)p->output[C], padded = (size_t)eq_align_run((uint64_t)k);
+  const size_t left = (size_t)(end - x); /* whole rows fit while row * stride + padded <= left */
+  int32_t direct = left < padded ? 0 : eq_min32((int32_t)((left - padded) / stride) + 1, m);
+  const eq_gemm_rows rows = {.runs = &x, .n_runs = 1, .run = k, .stride = stride};
+  if (direct > 0) multiply(io, out, out_pixel, &rows, weights, direct, n, linear);
+  if (direct == m) return;
+  int8_t *copies = io->scratch;
+  for (int32_t r = direct; r < m; r++) {
+    eq_copy(copies + (size_t)(r - direct) * padded, x + (size_t)r * stride, (size_t)k);
+  }
+  const int8_t *first = copies;
+  const eq_gemm_rows tail = {.runs = &first, .n_runs = 1, .run = k, .stride = padded};
+  io->kernels->packed_gemm_s8(out + (size_t)direct * out_pixel, out_pixel, &tail, weights, m - direct, n, linear);
+}
+
+static void run_packed_pointwise(const eq_step_io *io, const eq_conv2d_params *p, int8_t *out, const int8_t *in,
+                                 const int8_t *end, const int8_t *weights, const eq_linear_s8 *linear) {
+  const size_t pixel = (size_t)p->input[C];
+  if (p->input[H] == p->output[H] && p->input[W] == p->output[W]) {
+    const int32_t pixels = p->output[N] * p->output[H] * p->output[W];
+    run_packed_pixels(io, p, out, in, pixel, end, weights, pixels, linear);
+    return;
+  }
+  for (int32_t image = 0; image < p->output[N]; image++) {
+    for (int32_t y = 0; y < p->output[H]; y++, out += (size_t)p->output[W] * (size_t)p->output[C]) {
+      const size_t line = (size_t)image * (size_t)p->input[H] + (size_t)y * (size_t)p->stride[0];
+      run_packed_pixels(io, p, out, in + line * (size_t)p->input[W] * pixel, pixel * (size_t)p->stride[1], end, weights,
+                        p->output[W], linear);
+    }
+  }
+}
+
+/* Output pixels x .. x + m of a line from the strip that was filled for them; `first` is the group's first input byte. */
+static void run_strip(const eq_step_io *io, const eq_conv2d_params *p, const eq_strips *strips, int8_t *out,
+                      size_t row_bytes, int32_t m, size_t first, const int8_t *weights, const eq_linear_s8 *linear) {
+  const int32_t n = p->output[C] / p->groups;
+  const size_t out_pixel = (size_t)p->output[C];
+  const int8_t *strip = io->scratch;
+  if (strips->patches == 0) {
+    const int8_t *runs[EQ_MAX_RUNS];
+    for (int32_t i = 0; i < p->kernel[0]; i++) runs[i] = strip + (size_t)i * row_bytes;
+    const eq_gemm_rows rows = {runs, p->kernel[0], strips->run, (size_t)p->stride[1] * (size_t)p->input[C]};
+    io->kernels->packed_gemm_s8(out, out_pixel, &rows, weights, m, n, linear);
+    return;
+  }
+  int8_t *patches = (int8_t *)io->scratch + strips->strip_bytes;
+  const int8_t *patch = patches;
+  const eq_gemm_rows rows = {&patch, 1, strips->run * p->kernel[0], (size_t)strips->patch_bytes};
+  for (int32_t done = 0; done < m; done += strips->patches) {
+    const int32_t count = eq_min32(strips->patches, m - done);
+    for (int32_t i = 0; i < count; i++) {
+      eq_gather_patch(patches + (size_t)i * rows.stride, strip, row_bytes, p, done + i, first);
+    }
+    io->kernels->packed_gemm_s8(out + (size_t)done * out_pixel, out_pixel, &rows, weights, count, n, linear);
+  }
+}
+
+/* Output pixels first .. last of a line inside the image, from the image itself; windows need no patches. */
+static void run_inside(const eq_step_io *io, const eq_conv2d_params *p, const eq_strips *strips, int8_t *out,
+                       const eq_line *line, int32_t first, int32_t last, const int8_t *weights,
+                       const eq_linear_s8 *linear) {
+  const size_t pixel = (size_t)p->input[C], row = (size_t)p->input[W] * pixel;
+  const int8_t *from = line->image + (size_t)line->first_y * row;
+  from += (size_t)(first * p->stride[1] - p->padding[1]) * pixel;
+  const int8_t *runs[EQ_MAX_RUNS];
+  for (int32_t i = 0; i < p->kernel[0]; i++) runs[i] = from + (size_t)i * (size_t)p->dilation[0] * row;
+  const eq_gemm_rows rows = {runs, p->kernel[0], strips->run, (size_t)p->stride[1] * pixel};
+  io->kernels->packed_gemm_s8(out + (size_t)first * (size_t)p->output[C], (size_t)p->output[C], &rows, weights,
+                              last - first, p->output[C], linear);
+}
+
+/* The output pixels, a multiple of a strip's from the left, whose windows lie in the image's width: first .. last. */
+static void find_inside(const eq_conv2d_params *p, const eq_strips *strips, int32_t *first, int32_t *last) {
+  const int32_t margin = (p->padding[1] + p->stride[1] - 1) / p->stride[1];
+  const int32_t reach = p->input[W] + p->padding[1] - p->kernel[1]; /* of the last window's first tap */
+  *first = (margin + EQ_STRIP_PIXELS - 1) / EQ_STRIP_PIXELS * EQ_STRIP_PIXELS;
+  *last = reach < 0 ? 0 : eq_min32(reach / p->stride[1] + 1, p->output[W]);
+  if (*last < p->output[W]) *last = *last / EQ_STRIP_PIXELS * EQ_STRIP_PIXELS;
+  if (strips->patches != 0 || *last <= *first) *first = *last = p->output[W];
+}
+
+/* Every group's channels, line by line, so that an output may follow its input through memory. */
+static void run_packed_windows(const eq_step_io *io, const eq_conv2d_params *p, int8_t *out, const int8_t *in,
+                               const int8_t *weights, const eq_linear_s8 *linear) {
+  const int32_t n = p->output[C] / p->groups, k = (int32_t)depth(p);
+  const eq_strips strips = eq_strips_of(p, (uint32_t)k);
+  const size_t group_bytes = (size_t)eq_packed_bytes(io->layout, n, k);
+  int32_t inside_first, inside_last;
+  find_inside(p, &strips, &inside_first, &inside_last);
+  for (int32_t image = 0; image < p->output[N]; image++) {
+    for (int32_t y = 0; y < p->output[H]; y++, out += (size_t)p->output[W] * (size_t)p->output[C]) {
+      const eq_line line = {in, y * p->stride[0] - p->padding[0]};
+      const int32_t last_y = line.first_y + (p->kernel[0] - 1) * p->dilation[0];
+      const bool tall = line.first_y >= 0 && last_y < p->input[H];
+      for (int32_t x = 0, m; x < p->output[W]; x += m) {
+        if (tall && x == inside_first) {
+          m = inside_last - inside_first;
+          run_inside(io, p, &strips, out, &line, inside_first, inside_last, weights, linear);
+          continue;
+        }
+        const int32_t stop = tall && x < inside_first ? inside_first : p->output[W];
+        m = eq_min32(strips.pixels, stop - x);
+        const size_t row_bytes = eq_fill_strip(io->scratch, p, &line, x, m);
+        eq_linear_s8 part = *linear;
+        for (int32_t g = 0; g < p->groups; g++) {
+          run_strip(io, p, &strips, out + (size_t)x * (size_t)p->output[C] + (size_t)(g * n), row_bytes, m,
+                    (size_t)(g * (p->input[C] / p->groups)), weights + (size_t)g * group_bytes, &part);
+          part.bias += n;
+          part.multipliers += n;
+          part.shifts += n;
+        }
+      }
+    }
+    in += (size_t)p->input[H] * (size_t)p->input[W] * (size_t)p->input[C];
+  }
+}
+
 void eq_op_conv2d(const eq_step_io *io, const eq_conv2d_params *p) {
   const int32_t n = p->output[C] / p->groups;
+  const size_t k = (size_t)depth(p);
   eq_linear_s8 linear = {
       .bias = eq_constant(io, p->bias), .multipliers = eq_constant(io, p->multipliers),
       .shifts = eq_constant(io, p->shifts), .weights_zero = p->weights_zero, .zero = p->output_zero,
@@ -93,13 +285,41 @@ void eq_op_conv2d(const eq_step_io *io, const eq_conv2d_params *p) {
   const int8_t *weights = eq_constant(io, p->weights);
   const int8_t *in = eq_in(io, 0);
   int8_t *out = eq_out(io, 0);
+  const bool packed = may_be_packed(io->layout, p) && p->weights.bytes != (size_t)p->output[C] * k;
+  const bool pointwise = is_pointwise(p);
+  if (packed && !pointwise) {
+    run_packed_windows(io, p, out, in, weights, &linear);
+    return;
+  }
+  const int8_t *end = in + (size_t)p->input[N] * (size_t)p->input[H] * (size_t)p->input[W] * (size_t)p->input[C];
+  const size_t group_bytes = packed ? (size_t)eq_packed_bytes(io->layout, n, (int32_t)k) : (size_t)n * k;
   for (int32_t group = 0; group < p->groups; group++) {
-    (is_pointwise(p) ? run_pointwise : run_gathered)(io, p, out, in, weights, &linear);
+    if (packed) {
+      run_packed_pointwise(io, p, out, in, end, weights, &linear);
+    } else {
+      (pointwise ? run_pointwise : run_gathered)(io, p, out, in, weights, &linear);
+    }
     in += p->input[C] / p->groups;
     out += n;
-    weights += (size_t)n * (size_t)depth(p);
+    weights += group_bytes;
     linear.bias += n;
     linear.multipliers += n;
     linear.shifts += n;
   }
+}
+
+eq_sharing eq_sharing_conv2d(const eq_conv2d_params *p, const uint8_t *constants, uint32_t input, uint32_t output,
+                             int64_t ahead) {
+  (void)constants, (void)input, (void)output;
+  if (p->groups != 1) return EQ_APART;
+  if (is_pointwise(p)) {
+    const eq_pixel_order pixels = {.in = p->input, .out = p->output, .stride = p->stride, .group = EQ_GEMM_ROWS};
+    return ahead >= eq_pixel_distance(&pixels) ? EQ_OVER : EQ_APART;
+  }
+  const eq_row_order rows = {
+      .images = p->input[N], .in_rows = p->input[H], .out_rows = p->output[H],
+      .in_row_bytes = (int64_t)p->input[W] * p->input[C], .out_row_bytes = (int64_t)p->output[W] * p->output[C],
+      .stride = p->stride[0], .before = p->padding[0],
+  };
+  return ahead >= eq_row_distance(&rows) ? EQ_OVER : EQ_APART;
 }

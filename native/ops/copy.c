@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Strided copy to a dense result. */
+#include "edgeq/memory.h"
 #include "edgeq/ops.h"
 #include "ops/nd.h"
 
@@ -22,10 +23,30 @@ eq_status eq_check_copy(const eq_step_check *s, const eq_copy_params *p) {
   return EQ_OK;
 }
 
+/* True when the step copies one block. */
+static bool is_one_block(const eq_copy_params *p) { return eq_volume(p->sizes, EQ_ND_RANK) == 1; }
+
+/* Copy a block that may overlap its source, in pieces that do not. */
+static void move_block(uint8_t *to, const uint8_t *from, size_t bytes) {
+  const bool down = (uintptr_t)to < (uintptr_t)from;
+  const size_t gap = down ? (uintptr_t)from - (uintptr_t)to : (uintptr_t)to - (uintptr_t)from;
+  if (gap == 0) return;
+  for (size_t done = 0; done < bytes;) {
+    const size_t piece = bytes - done < gap ? bytes - done : gap;
+    const size_t at = down ? done : bytes - done - piece;
+    eq_copy(to + at, from + at, piece);
+    done += piece;
+  }
+}
+
 void eq_op_copy(const eq_step_io *io, const eq_copy_params *p) {
   const uint8_t *in = eq_in(io, 0);
   uint8_t *out = eq_out(io, 0);
   const uint32_t block_bytes = (uint32_t)p->block_bytes;
+  if (is_one_block(p)) {
+    move_block(out, in + p->start, block_bytes);
+    return;
+  }
   const uint32_t stride = (uint32_t)p->strides[EQ_ND_OUTER];
   int32_t index[EQ_ND_OUTER] = {0};
   do {
@@ -38,4 +59,11 @@ void eq_op_copy(const eq_step_io *io, const eq_copy_params *p) {
       offset += stride;
     }
   } while (eq_nd_next(index, p->sizes));
+}
+
+eq_sharing eq_sharing_copy(const eq_copy_params *p, const uint8_t *constants, uint32_t input, uint32_t output,
+                           int64_t ahead) {
+  (void)constants, (void)input, (void)output;
+  if (!is_one_block(p)) return EQ_APART;
+  return ahead == -(int64_t)p->start ? EQ_SAME : EQ_OVER;
 }

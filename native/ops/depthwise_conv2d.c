@@ -1,10 +1,17 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Depthwise convolution: the kernel sees only taps inside the image, those outside go into the bias. */
 #include "edgeq/fixed_point.h"
+#include "edgeq/format.h"
 #include "edgeq/ops.h"
+#include "kernels/packed.h"
 #include "ops/linear.h"
+#include "ops/order.h"
+#include "ops/pack.h"
 
 enum { N, H, W, C };
+
+/* Packed weights are row-major ones followed by how many taps may be chained, see eq_find_chains. */
+static uint32_t chains_bytes(const eq_depthwise_conv2d_params *p) { return ((uint32_t)p->output[C] + 7) / 8; }
 
 eq_status eq_check_depthwise_conv2d(const eq_step_check *s, const eq_depthwise_conv2d_params *p) {
   const uint64_t in_bytes = eq_volume(p->input, 4), out_bytes = eq_volume(p->output, 4);
@@ -16,37 +23,59 @@ eq_status eq_check_depthwise_conv2d(const eq_step_check *s, const eq_depthwise_c
   }
   const uint32_t n = (uint32_t)p->output[C];
   const uint64_t taps = eq_volume2(p->kernel[0], p->kernel[1]);
-  if (taps > EQ_MAX_DEPTH || !eq_span_is(s, p->weights, n * taps)) return EQ_ERR_STEP;
+  if (taps > EQ_MAX_DEPTH) return EQ_ERR_STEP;
+  const bool packed = s->layout != EQ_LAYOUT_PORTABLE && p->weights_zero == 0 && p->weights.bytes != n * taps;
+  if (!eq_span_is(s, p->weights, n * taps + (packed ? chains_bytes(p) : 0))) return EQ_ERR_STEP;
   if (!eq_channels_legal(s, p->bias, n, 4, p->multipliers, p->shifts, n, 30)) return EQ_ERR_STEP;
   if (!eq_codes_legal(p->input_zero, p->weights_zero, p->output_zero, p->act_min, p->act_max, p->mode))
     return EQ_ERR_STEP;
   return s->scratch_bytes >= 4 * (uint64_t)n ? EQ_OK : EQ_ERR_STEP;
 }
 
-/* Taps lo <= i < hi of one axis lie in the image; the first tap is at coordinate `first`. */
+uint64_t eq_packed_depthwise_conv2d(const eq_depthwise_conv2d_params *p, uint32_t layout) {
+  if (layout == EQ_LAYOUT_PORTABLE || p->weights_zero != 0) return 0;
+  return (uint64_t)p->weights.bytes + chains_bytes(p);
+}
+
+void eq_pack_depthwise_conv2d(int8_t *to, const int8_t *weights, const eq_depthwise_conv2d_params *p) {
+  const int32_t taps = p->kernel[0] * p->kernel[1], channels = p->output[C];
+  const size_t bytes = (size_t)taps * (size_t)channels;
+  eq_copy(to, weights, bytes);
+  eq_find_chains((uint8_t *)to + bytes, weights, taps, channels);
+}
+
+/* Output coordinates from .. to of one axis, whose windows have the taps lo .. hi in the image; the first tap of the first
+ * window is at coordinate `first`. */
 typedef struct span {
+  int32_t from;
+  int32_t to;
   int32_t first;
   int32_t lo;
   int32_t hi;
 } span;
 
-static span clip(int32_t first, int32_t taps, int32_t dilation, int32_t size) {
-  span s = {.first = first, .lo = 0, .hi = taps};
+/* The longest span that begins at output coordinate `from`, its first tap at coordinate `first`. */
+static span find_span(int32_t from, const eq_depthwise_conv2d_params *p, int32_t axis) {
+  const int32_t taps = p->kernel[axis], stride = p->stride[axis], dilation = p->dilation[axis];
+  const int32_t size = p->input[H + axis], end = p->output[H + axis];
+  const int32_t first = from * stride - p->padding[axis], last = first + (taps - 1) * dilation;
+  span s = {.from = from, .to = from + 1, .first = first, .lo = 0, .hi = taps};
   if (first < 0) s.lo = eq_min32((-first + dilation - 1) / dilation, taps);
-  if (first + (taps - 1) * dilation >= size) s.hi = first >= size ? 0 : (size - first + dilation - 1) / dilation;
+  if (last >= size) s.hi = first >= size ? 0 : (size - first + dilation - 1) / dilation;
   if (s.hi < s.lo) s.hi = s.lo;
+  if (s.lo == 0 && s.hi == taps) s.to = eq_min32(from + (size - 1 - last) / stride + 1, end);
   return s;
 }
 
-/* Write the bias of a window that leaves the image: out-of-image taps count as the input's zero point. */
+/* Write the bias of windows that leave the image: out-of-image taps count as the input's zero point. */
 static void fold_outside(int32_t *bias, const eq_depthwise_conv2d_params *p, const int32_t *inside_bias,
-                         const int8_t *weights, span rows, span columns) {
+                         const int8_t *weights, const span *rows, const span *columns) {
   const int32_t channels = p->input[C];
   const int16_t zero = (int16_t)p->input_zero, weights_zero = (int16_t)p->weights_zero;
   eq_copy(bias, inside_bias, (size_t)channels * sizeof *bias);
   for (int32_t i = 0; i < p->kernel[0]; i++) {
     for (int32_t j = 0; j < p->kernel[1]; j++, weights += channels) {
-      if (i >= rows.lo && i < rows.hi && j >= columns.lo && j < columns.hi) continue;
+      if (i >= rows->lo && i < rows->hi && j >= columns->lo && j < columns->hi) continue;
       for (int32_t c = 0; c < channels; c++) {
         const int16_t product = (int16_t)(zero * (int16_t)(weights[c] - weights_zero)); /* |.| <= 128 * 255 */
         bias[c] = eq_add32(bias[c], product);
@@ -55,19 +84,26 @@ static void fold_outside(int32_t *bias, const eq_depthwise_conv2d_params *p, con
   }
 }
 
-/* m neighbouring output pixels whose windows leave the image alike. */
-static void run_pixels(const eq_step_io *io, const eq_depthwise_conv2d_params *p, int8_t *out, const int8_t *image,
-                       span rows, span columns, int32_t m) {
+/* A block of output pixels whose windows leave the image alike. */
+static void run_block(const eq_step_io *io, const eq_depthwise_conv2d_params *p, int8_t *out, const int8_t *image,
+                      const span *rows, const span *columns) {
   const size_t channels = (size_t)p->input[C], line = (size_t)p->input[W] * channels;
+  const size_t out_line = (size_t)p->output[W] * channels;
   const int8_t *weights = eq_constant(io, p->weights);
+  const size_t weights_bytes = (size_t)p->kernel[0] * (size_t)p->kernel[1] * channels;
   const eq_depthwise_window window = {
-      .rows = rows.hi - rows.lo,
-      .columns = columns.hi - columns.lo,
+      .lines = rows->to - rows->from,
+      .pixels = columns->to - columns->from,
+      .rows = rows->hi - rows->lo,
+      .columns = columns->hi - columns->lo,
       .x_row = (size_t)p->dilation[0] * line,
       .x_column = (size_t)p->dilation[1] * channels,
       .x_pixel = (size_t)p->stride[1] * channels,
+      .x_line = (size_t)p->stride[0] * line,
       .w_row = (size_t)p->kernel[1] * channels,
       .w_column = channels,
+      .out_line = out_line,
+      .chains = p->weights.bytes == weights_bytes ? NULL : (const uint8_t *)weights + weights_bytes,
   };
   eq_linear_s8 linear = {
       .bias = eq_constant(io, p->bias),
@@ -84,31 +120,44 @@ static void run_pixels(const eq_step_io *io, const eq_depthwise_conv2d_params *p
     linear.bias = io->scratch;
   }
   if (window.rows > 0 && window.columns > 0) {
-    image += (size_t)(rows.first + rows.lo * p->dilation[0]) * line;
-    image += (size_t)(columns.first + columns.lo * p->dilation[1]) * channels;
-    weights += (size_t)rows.lo * window.w_row + (size_t)columns.lo * channels;
+    image += (size_t)(rows->first + rows->lo * p->dilation[0]) * line;
+    image += (size_t)(columns->first + columns->lo * p->dilation[1]) * channels;
+    weights += (size_t)rows->lo * window.w_row + (size_t)columns->lo * channels;
   }
-  io->kernels->depthwise_s8(out, image, weights, m, p->input[C], &window, &linear);
+  out += (size_t)rows->from * out_line + (size_t)columns->from * channels;
+  io->kernels->depthwise_s8(out, image, weights, p->input[C], &window, &linear);
 }
 
 void eq_op_depthwise_conv2d(const eq_step_io *io, const eq_depthwise_conv2d_params *p) {
   const int8_t *image = eq_in(io, 0);
   int8_t *out = eq_out(io, 0);
-  const size_t channels = (size_t)p->input[C];
-  for (int32_t n = 0; n < p->output[N]; n++) {
-    for (int32_t y = 0; y < p->output[H]; y++) {
-      const span rows = clip(y * p->stride[0] - p->padding[0], p->kernel[0], p->dilation[0], p->input[H]);
-      int32_t m;
-      for (int32_t x = 0; x < p->output[W]; x += m, out += (size_t)m * channels) {
-        const span columns = clip(x * p->stride[1] - p->padding[1], p->kernel[1], p->dilation[1], p->input[W]);
-        m = 1;
-        if (columns.lo == 0 && columns.hi == p->kernel[1]) {
-          const int32_t last = columns.first + (p->kernel[1] - 1) * p->dilation[1];
-          m = eq_min32((p->input[W] - 1 - last) / p->stride[1] + 1, p->output[W] - x);
-        }
-        run_pixels(io, p, out, image, rows, columns, m);
+  const size_t in_bytes = (size_t)p->input[H] * (size_t)p->input[W] * (size_t)p->input[C];
+  const size_t out_bytes = (size_t)p->output[H] * (size_t)p->output[W] * (size_t)p->input[C];
+  /* an output that follows its input through memory is made line by line, another one block by block */
+  const uintptr_t written = (uintptr_t)out, read = (uintptr_t)image;
+  const size_t images = (size_t)p->output[N];
+  const bool apart = written + images * out_bytes <= read || read + images * in_bytes <= written;
+  for (int32_t n = 0; n < p->output[N]; n++, image += in_bytes, out += out_bytes) {
+    span rows;
+    for (int32_t y = 0; y < p->output[H]; y = rows.to) {
+      rows = find_span(y, p, 0);
+      if (!apart) rows.to = y + 1;
+      span columns;
+      for (int32_t x = 0; x < p->output[W]; x = columns.to) {
+        columns = find_span(x, p, 1);
+        run_block(io, p, out, image, &rows, &columns);
       }
     }
-    image += (size_t)p->input[H] * (size_t)p->input[W] * channels;
   }
+}
+
+eq_sharing eq_sharing_depthwise_conv2d(const eq_depthwise_conv2d_params *p, const uint8_t *constants, uint32_t input,
+                                       uint32_t output, int64_t ahead) {
+  (void)constants, (void)input, (void)output;
+  const eq_row_order rows = {
+      .images = p->input[N], .in_rows = p->input[H], .out_rows = p->output[H],
+      .in_row_bytes = (int64_t)p->input[W] * p->input[C], .out_row_bytes = (int64_t)p->output[W] * p->output[C],
+      .stride = p->stride[0], .before = p->padding[0],
+  };
+  return ahead >= eq_row_distance(&rows) ? EQ_OVER : EQ_APART;
 }

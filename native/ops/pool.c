@@ -2,6 +2,7 @@
  * Pooling: one window after the other, clipped to the image. */
 #include "edgeq/ops.h"
 #include "kernels/kernels.h"
+#include "ops/order.h"
 
 /* True when every window along an axis holds a pixel and its coordinates are well inside int32. */
 static bool axis_legal(const eq_pool_params *p, int32_t axis) {
@@ -54,4 +55,15 @@ void eq_op_pool(const eq_step_io *io, const eq_pool_params *p) {
       }
     }
   }
+}
+
+eq_sharing eq_sharing_pool(const eq_pool_params *p, const uint8_t *constants, uint32_t input, uint32_t output,
+                           int64_t ahead) {
+  (void)constants, (void)input, (void)output;
+  const int64_t pixel_bytes = (int64_t)p->channels * p->element_bytes;
+  const eq_row_order rows = {
+      .images = p->batch, .in_rows = p->size[0], .out_rows = p->output[0], .in_row_bytes = p->size[1] * pixel_bytes,
+      .out_row_bytes = p->output[1] * pixel_bytes, .stride = p->stride[0], .before = p->before[0],
+  };
+  return ahead >= eq_row_distance(&rows) ? EQ_OVER : EQ_APART;
 }

@@ -13,6 +13,10 @@ eq_status eq_model_open(eq_model *model, const void *bytes, size_t n_bytes);
 eq_status eq_model_check_payload(const eq_model *model);
 uint32_t eq_arena_bytes(const eq_model *model);
 eq_status eq_runner_init(eq_runner *runner, const eq_model *model, void *arena, size_t arena_bytes);
+eq_status eq_runner_use(eq_runner *runner, const char *isa);
+size_t eq_repacked_bytes(const eq_model *model, const char *isa);
+void eq_model_repack(void *to, const eq_model *model, const char *isa);
+const char *eq_isa_name(uint32_t i);
 void *eq_input(const eq_runner *runner, uint32_t i);
 const void *eq_output(const eq_runner *runner, uint32_t i);
 const void *eq_tensor(const eq_runner *runner, uint32_t id);
@@ -29,11 +33,18 @@ void eq_time_steps(const eq_runner *runner, uint64_t *nanoseconds);
 SOURCE = """
 #include <time.h>
 #include "edgeq/edgeq.h"
+#include "kernels/kernels.h"
 
 static uint64_t now_ns(void) {
   struct timespec now;
   clock_gettime(CLOCK_MONOTONIC, &now);
   return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
+}
+
+/* The name of the kernel table number i of this CPU, slowest first; NULL beyond the last. */
+static const char *eq_isa_name(uint32_t i) {
+  const eq_kernels *table = eq_kernels_at(i);
+  return table == NULL ? NULL : table->isa;
 }
 
 /* Run one inference and write the nanoseconds of each step. */

@@ -24,7 +24,7 @@ static eq_status check_header(const eq_header_record *h, size_t n_bytes) {
   if (h->header_bytes < sizeof *h || h->header_bytes % 16 != 0) return EQ_ERR_HEADER;
   if (eq_crc32(0, h, offsetof(eq_header_record, header_crc)) != h->header_crc) return EQ_ERR_HEADER;
   if ((h->flags & ~(uint32_t)EQ_KNOWN_FLAGS) != 0 || h->kernel_abi != EQ_KERNEL_ABI) return EQ_ERR_VERSION;
-  if (h->layout != EQ_LAYOUT_PORTABLE) return EQ_ERR_LAYOUT;
+  if (h->layout > EQ_LAYOUT_C16K4) return EQ_ERR_LAYOUT;
   if (h->arena_bytes % 16 != 0 || h->arena_bytes >= EQ_LOCATION_CONSTANT) return EQ_ERR_HEADER;
   for (size_t i = 0; i < sizeof h->reserved / sizeof h->reserved[0]; i++) {
     if (h->reserved[i] != 0) return EQ_ERR_HEADER;
@@ -134,9 +134,20 @@ static bool tensor_overlaps(const eq_model *m, uint32_t t, uint32_t offset, uint
   return overlap(m->locations[t], m->tensor_bytes[t], offset, bytes);
 }
 
-/* A step's writes must miss each other, its scratch and its inputs; an output may lie exactly over an input where the
- * kind of step allows it. */
-static eq_status check_overlaps(const eq_model *m, const eq_step_record *s, uint32_t in_place) {
+/* What output i of a checked step may do with the memory of input j, given where they lie. */
+static eq_sharing sharing(const eq_model *m, const eq_step_record *s, uint32_t j, uint32_t i) {
+  const uint16_t *operands = m->operands + s->first_operand;
+  const uint32_t in = operands[j], out = operands[s->input_count + i];
+  const int64_t ahead = (int64_t)m->locations[in] - m->locations[out];
+  const bool in_place = i == 0 && j < 32 && (eq_step_kind_of(s->code)->in_place >> j & 1) != 0;
+  const bool same = ahead == 0 && m->tensor_bytes[in] == m->tensor_bytes[out];
+  if (in_place && same) return EQ_OVER;
+  return eq_step_sharing(s->code, m->params + s->params_offset, m->constants, j, i, ahead);
+}
+
+/* A step's writes must miss each other, its scratch and its inputs, save where the kind of step lets an output and an
+ * input share memory. */
+static eq_status check_overlaps(const eq_model *m, const eq_step_record *s, uint32_t *work) {
   const uint16_t *inputs = m->operands + s->first_operand;
   const uint16_t *outputs = inputs + s->input_count;
   for (uint32_t i = 0; i < s->output_count; i++) {
@@ -147,8 +158,8 @@ static eq_status check_overlaps(const eq_model *m, const eq_step_record *s, uint
     }
     for (uint32_t j = 0; j < s->input_count; j++) {
       if (!tensor_overlaps(m, inputs[j], offset, bytes)) continue;
-      const bool same = m->locations[inputs[j]] == offset && m->tensor_bytes[inputs[j]] == bytes;
-      if (i != 0 || !same || j >= 32 || (in_place >> j & 1) == 0) return EQ_ERR_STEP;
+      if (!spend(work, (uint64_t)i + j)) return EQ_ERR_STEP; /* which a rule may add up */
+      if (sharing(m, s, j, i) == EQ_APART) return EQ_ERR_STEP;
     }
   }
   for (uint32_t j = 0; j < s->input_count; j++) {
@@ -183,11 +194,12 @@ static eq_status check_step(const eq_model *m, const eq_step_record *s, uint32_t
       .n_inputs = s->input_count,
       .n_outputs = s->output_count,
       .scratch_bytes = s->scratch_bytes,
+      .layout = h->layout,
   };
   const eq_status status = kind->check(&seen, m->params + s->params_offset);
   if (status != EQ_OK) return status;
   if (!spend(work, (uint64_t)count * s->output_count)) return EQ_ERR_STEP;
-  return check_overlaps(m, s, kind->in_place);
+  return check_overlaps(m, s, work);
 }
 
 static eq_status check_steps(const eq_model *m, uint32_t *work) {
@@ -199,12 +211,14 @@ static eq_status check_steps(const eq_model *m, uint32_t *work) {
   return operands == m->header->operand_count ? EQ_OK : EQ_ERR_STEP;
 }
 
-/* True when the step writes memory that holds tensor `t`. */
-static bool clobbers(const eq_model *m, const eq_step_record *s, uint32_t t) {
+/* True when the step changes memory that holds tensor `t`, or when there is no work left to find out. */
+static bool clobbers(const eq_model *m, const eq_step_record *s, uint32_t t, uint32_t *work) {
   const uint16_t *outputs = m->operands + s->first_operand + s->input_count;
   if (tensor_overlaps(m, t, s->scratch_offset, s->scratch_bytes)) return true;
   for (uint32_t i = 0; i < s->output_count; i++) {
-    if (tensor_overlaps(m, t, m->locations[outputs[i]], m->tensor_bytes[outputs[i]])) return true;
+    if (!tensor_overlaps(m, t, m->locations[outputs[i]], m->tensor_bytes[outputs[i]])) continue;
+    if (!spend(work, i)) return true;
+    if (sharing(m, s, 0, i) != EQ_SAME) return true; /* every kind of step has an input */
   }
   return false;
 }
@@ -220,7 +234,7 @@ static eq_status check_source(const eq_model *m, uint32_t t, uint32_t before, ui
     for (uint32_t j = 0; j < s->output_count; j++) {
       if (outputs[j] == t) return EQ_OK;
     }
-    if (clobbers(m, s, t)) return EQ_ERR_ORDER;
+    if (clobbers(m, s, t, work)) return EQ_ERR_ORDER;
   }
   if (!spend(work, m->header->input_count)) return EQ_ERR_ORDER;
   for (uint32_t i = 0; i < m->header->input_count; i++) {

@@ -10,7 +10,21 @@ eq_status eq_runner_init(eq_runner *runner, const eq_model *model, void *arena, 
   if (arena_bytes < model->header->arena_bytes || (uintptr_t)arena % 16 != 0) return EQ_ERR_ARENA;
   runner->model = model;
   runner->arena = arena;
-  runner->kernels = eq_kernels_select(NULL);
+  return eq_runner_use(runner, NULL);
+}
+
+/* A table runs portable models and those packed for its own products. */
+static bool can_run(const eq_kernels *kernels, uint32_t layout) {
+  return layout == EQ_LAYOUT_PORTABLE || (kernels->layout == layout && kernels->packed_gemm_s8 != NULL);
+}
+
+eq_status eq_runner_use(eq_runner *runner, const char *isa) {
+  const uint32_t layout = runner->model->header->layout;
+  const eq_kernels *kernels = eq_kernels_select(isa);
+  if (kernels == NULL) return EQ_ERR_ISA;
+  if (isa == NULL && !can_run(kernels, layout)) kernels = eq_kernels_for_layout(layout);
+  if (kernels == NULL || !can_run(kernels, layout)) return EQ_ERR_LAYOUT;
+  runner->kernels = kernels;
   return EQ_OK;
 }
 
@@ -53,6 +67,7 @@ void eq_run_step(const eq_runner *runner, uint32_t i) {
       .n_outputs = s->output_count,
       .scratch = runner->arena + s->scratch_offset,
       .kernels = runner->kernels,
+      .layout = m->header->layout,
   };
   eq_step_kind_of(s->code)->run(&io, m->params + s->params_offset);
 }
@@ -93,6 +108,7 @@ const char *eq_status_name(eq_status status) {
     EQ_NAME(EQ_ERR_PAYLOAD)
     EQ_NAME(EQ_ERR_ARENA)
     EQ_NAME(EQ_ERR_ALIGNMENT)
+    EQ_NAME(EQ_ERR_ISA)
 #undef EQ_NAME
   }
   return "unknown status";

@@ -16,3 +16,16 @@ const eq_step_kind *eq_step_kind_of(uint32_t code) {
   if (code > EQ_MAX_STEP_CODE || kinds[code].run == NULL) return NULL;
   return &kinds[code];
 }
+
+eq_sharing eq_step_sharing(uint32_t code, const void *params, const uint8_t *constants, uint32_t input, uint32_t output,
+                           int64_t ahead) {
+  switch (code) {
+#define EQ_STEP(number, name) \
+  case number:                \
+    return eq_sharing_##name(params, constants, input, output, ahead);
+    EQ_SHARING_STEPS(EQ_STEP)
+#undef EQ_STEP
+    default:
+      return EQ_APART;
+  }
+}

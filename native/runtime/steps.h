@@ -15,4 +15,9 @@ typedef struct eq_step_kind {
 /* The kind with this code, or NULL. */
 const eq_step_kind *eq_step_kind_of(uint32_t code);
 
+/* What output `output` of a checked step may do with the memory of input `input`, which begins `ahead` bytes above it;
+ * working in place apart. */
+eq_sharing eq_step_sharing(uint32_t code, const void *params, const uint8_t *constants, uint32_t input, uint32_t output,
+                           int64_t ahead);
+
 #endif

@@ -49,8 +49,20 @@ typedef struct eq_runner {
 /* Bytes of arena that a model needs, inputs, outputs and scratch included. */
 uint32_t eq_arena_bytes(const eq_model *model);
 
-/* Bind a model to an arena: 16-byte aligned, at least eq_arena_bytes long. The fastest kernels of this CPU are used. */
+/* Bind a model to an arena: 16-byte aligned, at least eq_arena_bytes long. The fastest kernels of this CPU are used that
+ * read the model's weights; EQ_ERR_LAYOUT when it has none. Models may share an arena when they run one after another. */
 eq_status eq_runner_init(eq_runner *runner, const eq_model *model, void *arena, size_t arena_bytes);
+
+/* Use the kernels called isa (NULL: the fastest again). EQ_ERR_ISA when this build or CPU has none of that name,
+ * EQ_ERR_LAYOUT when they do not read the model's weights; the runner then keeps those it has. */
+eq_status eq_runner_use(eq_runner *runner, const char *isa);
+
+/* A portable model runs faster once its weights lie in the order of the kernels that will run it. eq_repacked_bytes is the
+ * size of such an image for the kernels called isa (NULL: the fastest), 0 when the model is not portable or they read
+ * portable weights. eq_model_repack writes it to `to` (16-byte aligned), for eq_model_open; the image has no metadata, no
+ * signature and no payload CRC. Both need time in proportion to the model's size. */
+size_t eq_repacked_bytes(const eq_model *model, const char *isa);
+void eq_model_repack(void *to, const eq_model *model, const char *isa);
 
 uint32_t eq_input_count(const eq_model *model);
 uint32_t eq_output_count(const eq_model *model);

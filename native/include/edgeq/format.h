@@ -15,6 +15,10 @@
 #define EQ_FORMAT_MINOR 0
 #define EQ_KERNEL_ABI 1
 #define EQ_LAYOUT_PORTABLE 0
+#define EQ_LAYOUT_C4K16 1
+#define EQ_LAYOUT_C8K4 2
+#define EQ_LAYOUT_C8K8 3
+#define EQ_LAYOUT_C16K4 4
 #define EQ_FLAG_KEEPS_TENSORS 1
 #define EQ_KNOWN_FLAGS 1
 #define EQ_MAX_RANK 6
@@ -37,7 +41,7 @@ typedef struct eq_header_record {
   uint32_t file_bytes; /* size of the whole file */
   uint32_t flags; /* bit 0: no two tensors share memory; any other bit is refused */
   uint32_t kernel_abi; /* what the parameter structs mean; another one is refused */
-  uint32_t layout; /* weight layout tag; 0 is portable (row-major) */
+  uint32_t layout; /* the order of weights: 0 portable (row-major), else see kernels/packed.h */
   uint32_t board_class; /* the class of boards it was made for; 0 is any */
   uint32_t arena_bytes; /* memory for tensors and scratch, a multiple of 16 */
   uint32_t model_version; /* chosen by the owner; updates may refuse to go back */

@@ -36,6 +36,8 @@ typedef struct eq_conv2d_params {
 } eq_conv2d_params;
 eq_status eq_check_conv2d(const eq_step_check *s, const eq_conv2d_params *p);
 void eq_op_conv2d(const eq_step_io *io, const eq_conv2d_params *p);
+eq_sharing eq_sharing_conv2d(const eq_conv2d_params *p, const uint8_t *constants,
+                             uint32_t input, uint32_t output, int64_t ahead);
 
 /* Convolution of each int8 channel with its own window; shapes are NHWC, pairs are (vertical, horizontal). */
 typedef struct eq_depthwise_conv2d_params {
@@ -58,6 +60,8 @@ typedef struct eq_depthwise_conv2d_params {
 } eq_depthwise_conv2d_params;
 eq_status eq_check_depthwise_conv2d(const eq_step_check *s, const eq_depthwise_conv2d_params *p);
 void eq_op_depthwise_conv2d(const eq_step_io *io, const eq_depthwise_conv2d_params *p);
+eq_sharing eq_sharing_depthwise_conv2d(const eq_depthwise_conv2d_params *p, const uint8_t *constants,
+                                       uint32_t input, uint32_t output, int64_t ahead);
 
 /* Transposed convolution of int8 pixels; shapes are NHWC, pairs are (vertical, horizontal). */
 typedef struct eq_transpose_conv_params {
@@ -227,6 +231,8 @@ typedef struct eq_pool_params {
 } eq_pool_params;
 eq_status eq_check_pool(const eq_step_check *s, const eq_pool_params *p);
 void eq_op_pool(const eq_step_io *io, const eq_pool_params *p);
+eq_sharing eq_sharing_pool(const eq_pool_params *p, const uint8_t *constants,
+                           uint32_t input, uint32_t output, int64_t ahead);
 
 /* out = 256 * exps[max - in] / (sum of exps[max - in] over a row) - 128, int8, in LiteRT's fixed point. */
 typedef struct eq_softmax_params {
@@ -302,6 +308,8 @@ typedef struct eq_copy_params {
 } eq_copy_params;
 eq_status eq_check_copy(const eq_step_check *s, const eq_copy_params *p);
 void eq_op_copy(const eq_step_io *io, const eq_copy_params *p);
+eq_sharing eq_sharing_copy(const eq_copy_params *p, const uint8_t *constants,
+                           uint32_t input, uint32_t output, int64_t ahead);
 
 /* out = outer rows; each row is ``inner_bytes[i]`` bytes of every input i in turn. */
 typedef struct eq_concat_params {
@@ -310,6 +318,8 @@ typedef struct eq_concat_params {
 } eq_concat_params;
 eq_status eq_check_concat(const eq_step_check *s, const eq_concat_params *p);
 void eq_op_concat(const eq_step_io *io, const eq_concat_params *p);
+eq_sharing eq_sharing_concat(const eq_concat_params *p, const uint8_t *constants,
+                             uint32_t input, uint32_t output, int64_t ahead);
 
 /* in = outer rows; each row is ``inner_bytes[i]`` bytes of every output i in turn. */
 typedef struct eq_split_params {
@@ -318,6 +328,8 @@ typedef struct eq_split_params {
 } eq_split_params;
 eq_status eq_check_split(const eq_step_check *s, const eq_split_params *p);
 void eq_op_split(const eq_step_io *io, const eq_split_params *p);
+eq_sharing eq_sharing_split(const eq_split_params *p, const uint8_t *constants,
+                            uint32_t input, uint32_t output, int64_t ahead);
 
 /* out = in with ``before`` and ``after`` elements of ``value`` added along each of six dimensions. */
 typedef struct eq_pad_params {
@@ -419,6 +431,14 @@ void eq_op_requant(const eq_step_io *io, const eq_requant_params *p);
   X(36, resize_bilinear, 0) \
   X(37, arg_max, 0) \
   X(38, requant, 0)
+/* X(code, name) of the steps with a rule of their own on memory that outputs and inputs share. */
+#define EQ_SHARING_STEPS(X) \
+  X(2, conv2d) \
+  X(3, depthwise_conv2d) \
+  X(15, pool) \
+  X(30, copy) \
+  X(31, concat) \
+  X(32, split)
 #define EQ_MAX_STEP_CODE 38
 
 #endif

@@ -19,6 +19,7 @@ typedef enum eq_status {
   EQ_ERR_PAYLOAD = -12,    /* the payload's CRC is wrong */
   EQ_ERR_ARENA = -13,      /* the caller's arena is too small or misaligned */
   EQ_ERR_ALIGNMENT = -14,  /* the caller's model bytes are not 16-byte aligned */
+  EQ_ERR_ISA = -15,        /* this build or CPU has no kernels of the name asked for */
 } eq_status;
 
 #endif

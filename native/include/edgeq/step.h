@@ -31,6 +31,7 @@ typedef struct eq_step_io {
   uint32_t n_outputs;
   void *scratch; /* 16-byte aligned; as many bytes as the step's Python class asks for */
   const struct eq_kernels *kernels;
+  uint32_t layout; /* the order of weights, EQ_LAYOUT_... */
 } eq_step_io;
 
 static inline const void *eq_in(const eq_step_io *io, uint32_t i) {
@@ -45,6 +46,13 @@ static inline void *eq_out(const eq_step_io *io, uint32_t i) {
 
 static inline const void *eq_constant(const eq_step_io *io, eq_span span) { return io->constants + span.offset; }
 
+/* What an output may do with the memory of an input. */
+typedef enum eq_sharing {
+  EQ_APART, /* not share a byte of it */
+  EQ_OVER,  /* lie over it there; what it covers of the input is gone when the step ends */
+  EQ_SAME,  /* lie there as the part of input 0 that it is: the step changes no byte */
+} eq_sharing;
+
 /* What eq_check_<name>() knows: the sizes of operands, scratch and constants. */
 typedef struct eq_step_check {
   const uint8_t *constants;
@@ -54,6 +62,7 @@ typedef struct eq_step_check {
   uint32_t n_inputs;
   uint32_t n_outputs;
   uint32_t scratch_bytes;
+  uint32_t layout; /* the order of weights, EQ_LAYOUT_... */
 } eq_step_check;
 
 /* Product of sizes, or UINT64_MAX when one is < 1 or the product passes 2^31. */

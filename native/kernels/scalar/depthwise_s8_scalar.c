@@ -56,16 +56,18 @@ static void sum_block(int32_t sums[BLOCK], const int8_t *x, const int8_t *w, int
   }
 }
 
-void eq_depthwise_s8_scalar(int8_t *out, const int8_t *x, const int8_t *w, int32_t m, int32_t channels,
+void eq_depthwise_s8_scalar(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels,
                             const eq_depthwise_window *window, const eq_linear_s8 *linear) {
-  for (int32_t pixel = 0; pixel < m; pixel++) {
-    for (int32_t first = 0; first < channels; first += BLOCK) {
-      const int32_t n = channels - first < BLOCK ? channels - first : BLOCK;
-      int32_t sums[BLOCK];
-      sum_block(sums, x + first, w + first, n, channels, (int16_t)linear->weights_zero, window);
-      eq_requant_s8(out + first, sums, first, n, linear);
+  for (int32_t line = 0; line < window->lines; line++) {
+    for (int32_t pixel = 0; pixel < window->pixels; pixel++) {
+      const int8_t *taps = x + (size_t)line * window->x_line + (size_t)pixel * window->x_pixel;
+      int8_t *to = out + (size_t)line * window->out_line + (size_t)pixel * (size_t)channels;
+      for (int32_t first = 0; first < channels; first += BLOCK) {
+        const int32_t n = channels - first < BLOCK ? channels - first : BLOCK;
+        int32_t sums[BLOCK];
+        sum_block(sums, taps + first, w + first, n, channels, (int16_t)linear->weights_zero, window);
+        eq_requant_s8(to + first, sums, first, n, linear);
+      }
     }
-    x += window->x_pixel;
-    out += channels;
   }
 }

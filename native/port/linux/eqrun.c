@@ -183,13 +183,26 @@ static void open_model(eq_model *model, const options *o) {
   if (status != EQ_OK) fail(EXIT_BAD_INPUT, "'%s' is refused: %s (%d)", o->model, eq_status_name(status), (int)status);
 }
 
+/* Give a portable model the order of weights that its kernels read. */
+static void repack(eq_model *model, const options *o) {
+  const size_t size = eq_repacked_bytes(model, o->isa);
+  if (size == 0) return;
+  void *image = allocate(size);
+  eq_model_repack(image, model, o->isa);
+  const eq_status status = eq_model_open(model, image, size);
+  if (status != EQ_OK) fail(EXIT_BAD_INPUT, "'%s' is refused: %s (%d)", o->model, eq_status_name(status), (int)status);
+}
+
 static void start_runner(eq_runner *runner, const eq_model *model, const options *o) {
   const uint32_t arena_bytes = eq_arena_bytes(model);
-  const eq_status status = eq_runner_init(runner, model, allocate(arena_bytes), arena_bytes);
+  eq_status status = eq_runner_init(runner, model, allocate(arena_bytes), arena_bytes);
+  if (status == EQ_OK && o->isa != NULL) status = eq_runner_use(runner, o->isa);
+  if (status == EQ_ERR_ISA) fail(EXIT_USAGE, "this build or CPU has no kernels called '%s'", o->isa);
+  if (status == EQ_ERR_LAYOUT) {
+    fail(EXIT_BAD_INPUT, "'%s' was converted for kernels that %s; convert it for this board, or without --board",
+         o->model, o->isa != NULL ? "others than those asked for read" : "this build or CPU lacks");
+  }
   if (status != EQ_OK) fail(EXIT_BAD_INPUT, "'%s' is refused: %s (%d)", o->model, eq_status_name(status), (int)status);
-  if (o->isa == NULL) return;
-  runner->kernels = eq_kernels_select(o->isa);
-  if (runner->kernels == NULL) fail(EXIT_USAGE, "this build or CPU has no kernels called '%s'", o->isa);
 }
 
 /* Size of one sample's inputs. */
@@ -272,6 +285,7 @@ int main(int argc, char **argv) {
   eq_model model;
   eq_runner runner;
   open_model(&model, &o);
+  repack(&model, &o);
   start_runner(&runner, &model, &o);
 
   bytes input = {NULL, 0};
