@@ -53,7 +53,7 @@ static const char usage[] =
     "  --input FILE    samples, each all inputs in order as raw little-endian codes; zeros without it\n"
     "  --output FILE   where the outputs go, in the same form\n"
     "  --crc FILE      a 32-bit CRC of every step's outputs, for every sample\n"
-    "  --profile FILE  nanoseconds of every step in every run, as JSON\n"
+    "  --profile FILE  nanoseconds of every step in every run, and of getting ready, as JSON\n"
     "  --repeat N      runs of each sample, 1 without it; --warmup N more before them, which are not timed\n"
     "  --threads N     at most N threads (1 to 64); this version uses one\n"
     "  --isa NAME      kernels to use instead of the fastest ones; EDGEQ_ISA does the same\n"
@@ -136,7 +136,7 @@ static bytes map_file(const char *path) {
   if (about.st_size == 0) fail(EXIT_BAD_INPUT, "'%s' is empty", path);
   if ((uintmax_t)about.st_size > SIZE_MAX / 2) fail(EXIT_NO_MEMORY, "'%s' is too large for this machine", path);
   const size_t size = (size_t)about.st_size;
-  void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE, file, 0);
+  void *data = mmap(NULL, size, PROT_READ, MAP_PRIVATE | MAP_POPULATE, file, 0);
   if (data == MAP_FAILED) fail(EXIT_STORAGE, "cannot map '%s': %s", path, strerror(errno));
   close(file);
   return (bytes){data, size};
@@ -265,11 +265,13 @@ static uint32_t write_outputs(const eq_runner *runner, FILE *file, const char *p
   return crc;
 }
 
-static void write_profile(const eq_runner *runner, const options *o, const uint64_t *ns, uint64_t runs) {
+static void write_profile(const eq_runner *runner, const options *o, uint64_t open_ns, const uint64_t *ns,
+                          uint64_t runs) {
   FILE *file = create(o->profile);
   const uint32_t steps = eq_step_count(runner->model);
-  fprintf(file, "{\"isa\": \"%s\", \"threads\": 1, \"warmup\": %" PRIu32 ", \"runtime_bytes\": %zu, \"step_ns\": [",
-          eq_runner_isa(runner), o->warmup, sizeof(eq_model) + sizeof(eq_runner));
+  fprintf(file, "{\"isa\": \"%s\", \"threads\": 1, \"warmup\": %" PRIu32 ", \"runtime_bytes\": %zu, \"open_ns\": %" PRIu64
+          ", \"step_ns\": [",
+          eq_runner_isa(runner), o->warmup, sizeof(eq_model) + sizeof(eq_runner), open_ns);
   for (uint64_t run = 0; run < runs; run++) {
     fputs(run == 0 ? "\n[" : ",\n[", file);
     for (uint32_t i = 0; i < steps; i++) fprintf(file, i == 0 ? "%" PRIu64 : ", %" PRIu64, ns[run * steps + i]);
@@ -284,9 +286,11 @@ int main(int argc, char **argv) {
   const options o = parse_options(argc, argv);
   eq_model model;
   eq_runner runner;
+  const uint64_t start = now_ns();
   open_model(&model, &o);
   repack(&model, &o);
   start_runner(&runner, &model, &o);
+  const uint64_t open_ns = now_ns() - start;
 
   bytes input = {NULL, 0};
   size_t samples = 1;
@@ -328,7 +332,7 @@ int main(int argc, char **argv) {
   }
   finish(output, o.output);
   finish(crcs, o.crc);
-  if (ns != NULL) write_profile(&runner, &o, ns, o.count ? 0 : runs);
+  if (ns != NULL) write_profile(&runner, &o, open_ns, ns, o.count ? 0 : runs);
   printf("EQRUN DONE crc=%08" PRIx32 "\n", crc);
   if (fflush(stdout) != 0) return EXIT_STORAGE;
   return 0;
