@@ -96,3 +96,46 @@ def test_same_input_gives_the_same_placement() -> None:
     rng = np.random.default_rng(1)
     items = [Allocation(int(s), int(f), int(f) + 3) for s, f in rng.integers(1, 500, (60, 2)) % [500, 40] + [1, 0]]
     assert place(items) == place(items)
+
+
+def _chain(sizes: list[int], distances: list[int | None]) -> list[Allocation]:
+    """Each buffer is read by the step that writes the next one, which may lie that far below it."""
+    return [
+        Allocation(size, index - 1, index, over=() if distance is None else ((index - 1, distance),))
+        for index, (size, distance) in enumerate(zip(sizes, [None, *distances], strict=True))
+    ]
+
+
+chains = st.integers(1, 8).flatmap(
+    lambda n: st.builds(
+        _chain,
+        st.lists(st.integers(1, 300), min_size=n, max_size=n),
+        st.lists(st.one_of(st.none(), st.integers(-50, 300)), min_size=n - 1, max_size=n - 1),
+    )
+)
+
+
+@given(chains)
+def test_outputs_reach_into_their_input_as_far_as_they_may(items: list[Allocation]) -> None:
+    placed = place(items)
+    assert placed.lower_bound_bytes <= placed.arena_bytes <= _greedy_by_size(items)
+    for (a, start), (b, other) in zip(
+        list(zip(items, placed.offsets, strict=True)), list(zip(items, placed.offsets, strict=True))[1:], strict=False
+    ):
+        follows = any(start - other >= distance for _, distance in b.over)
+        assert follows or start + a.bytes <= other or other + b.bytes <= start
+
+
+def test_a_chain_of_equal_buffers_shifts_down_by_its_distances() -> None:
+    placed = place(_chain([1600, 1600, 1600], [160, 320]))
+    assert placed.offsets == (480, 320, 0)
+    assert placed.arena_bytes == 2080
+    assert placed.lower_bound_bytes == 1920
+
+
+def test_parts_of_a_buffer_keep_their_distance_and_leave_their_gaps() -> None:
+    parts = [Allocation(64, 0, 1, buffer=1), Allocation(64, 0, 3, buffer=1, start=64)]
+    placed = place([*parts, Allocation(64, 2, 3)])
+    assert placed.offsets[1] - placed.offsets[0] == 64
+    assert placed.offsets[2] == placed.offsets[0]
+    assert placed.arena_bytes == placed.lower_bound_bytes == 128

@@ -36,7 +36,7 @@ static bool header_holds(view *v) {
   if (v->n_bytes < HEADER_BYTES || memcmp(v->file, "EQM1", 4) != 0 || u16_at(v, 4) != 1) return false;
   const uint64_t header_bytes = u32_at(v, 8);
   if (header_bytes < HEADER_BYTES || header_bytes % 16 != 0 || header_bytes > v->n_bytes) return false;
-  if (u32_at(v, 12) != v->n_bytes || u32_at(v, 16) > 1 || u32_at(v, 20) != 1 || u32_at(v, 24) != 0) return false;
+  if (u32_at(v, 12) != v->n_bytes || u32_at(v, 16) > 1 || u32_at(v, 20) != 1 || u32_at(v, 24) > 4) return false;
   v->arena = u32_at(v, 32);
   if (v->arena % 16 != 0 || v->arena > 0x7FFFFFFF) return false;
   for (uint64_t at = 144; at < 168; at++) {
@@ -113,9 +113,9 @@ static bool port_holds(const view *v, uint64_t i) {
 static bool kind_agrees(const eq_step_check *s, uint32_t code, const uint8_t *params, uint64_t room,
                         uint32_t *in_place) {
   switch (code) {
-#define EQ_STEP(number, name, mask) \
-  case number:                      \
-    *in_place = mask;               \
+#define EQ_STEP(number, name, mask, ...) \
+  case number:                           \
+    *in_place = mask;                    \
     return room >= sizeof(eq_##name##_params) && eq_check_##name(s, (const void *)params) == EQ_OK;
     EQ_STEPS(EQ_STEP)
 #undef EQ_STEP
@@ -124,56 +124,161 @@ static bool kind_agrees(const eq_step_check *s, uint32_t code, const uint8_t *pa
   }
 }
 
-/* Who holds each byte of the arena while the program runs: a tensor's number, or nobody. */
+/* A step that was found legal by itself. */
+typedef struct program_step {
+  uint32_t code;
+  uint32_t in_place;
+  const void *params;
+  uint64_t first, inputs, outputs;
+  uint64_t scratch, scratch_bytes;
+} program_step;
+
+enum { NOTHING, WRITES_OVER, IS_THE_SAME };
+
+/* Row by row: with the output at 0 and the input `ahead` bytes above, no output row reaches what it or a later one reads.
+ * Sizes are those of one image: (rows, bytes of a row). */
+static bool rows_follow(int64_t images, const int64_t in[2], const int64_t out[2], int64_t stride, int64_t before,
+                        int64_t ahead) {
+  for (int64_t image = 0; image < images; image++) {
+    for (int64_t y = 0; y < out[0]; y++) {
+      int64_t top = y * stride - before;
+      if (top < 0) top = 0;
+      if (top > in[0]) top = in[0];
+      if ((image * out[0] + y + 1) * out[1] > ahead + (image * in[0] + top) * in[1]) return false;
+    }
+  }
+  return true;
+}
+
+static bool convolution_follows(const int32_t *in, const int32_t *out, int32_t stride, int32_t before, int64_t ahead) {
+  const int64_t source[2] = {in[1], (int64_t)in[2] * in[3]}, target[2] = {out[1], (int64_t)out[2] * out[3]};
+  return rows_follow(in[0], source, target, stride, before, ahead);
+}
+
+/* Pixel by pixel: the 16 output pixels from each one on stay below what it reads. */
+static bool pixels_follow(const eq_conv2d_params *p, int64_t ahead) {
+  const int64_t pixels = (int64_t)p->output[0] * p->output[1] * p->output[2];
+  int64_t i = 0;
+  for (int64_t n = 0; n < p->output[0]; n++) {
+    for (int64_t y = 0; y < p->output[1]; y++) {
+      for (int64_t x = 0; x < p->output[2]; x++, i++) {
+        const int64_t written = (i + 16 < pixels ? i + 16 : pixels) * p->output[3];
+        const int64_t line = n * p->input[1] + y * p->stride[0];
+        if (written > ahead + (line * p->input[2] + x * p->stride[1]) * p->input[3]) return false;
+      }
+    }
+  }
+  return true;
+}
+
+static bool conv2d_follows(const eq_conv2d_params *p, int64_t ahead) {
+  if (p->groups != 1) return false;
+  bool pointwise = true;
+  for (int axis = 0; axis < 2; axis++) {
+    const int64_t last = (int64_t)(p->output[1 + axis] - 1) * p->stride[axis];
+    pointwise = pointwise && p->kernel[axis] == 1 && p->padding[axis] == 0 && last < p->input[1 + axis];
+  }
+  if (pointwise) return pixels_follow(p, ahead);
+  return convolution_follows(p->input, p->output, p->stride[0], p->padding[0], ahead);
+}
+
+/* Where piece number `i` begins in what `inner_bytes` joins. */
+static int64_t place_of(const view *v, eq_span inner_bytes, uint64_t i) {
+  int64_t place = 0;
+  for (uint64_t j = 0; j < i; j++) place += (int32_t)u32_at(v, v->start[CONSTANTS] + inner_bytes.offset + 4 * j);
+  return place;
+}
+
+/* What output i may do with the memory of input j, which lies `ahead` bytes above it. */
+static int verdict_on_sharing(const view *v, const program_step *s, uint64_t j, uint64_t i) {
+  const uint64_t in = operand(v, s->first + j), out = operand(v, s->first + s->inputs + i);
+  const int64_t ahead = (int64_t)location(v, in) - (int64_t)location(v, out);
+  if (j < 32 && (s->in_place >> j & 1) != 0 && i == 0 && ahead == 0 && size_of(v, in) == size_of(v, out))
+    return WRITES_OVER;
+  if (s->code == 2) return conv2d_follows(s->params, ahead) ? WRITES_OVER : NOTHING;
+  if (s->code == 3) {
+    const eq_depthwise_conv2d_params *p = s->params;
+    return convolution_follows(p->input, p->output, p->stride[0], p->padding[0], ahead) ? WRITES_OVER : NOTHING;
+  }
+  if (s->code == 15) {
+    const eq_pool_params *p = s->params;
+    const int64_t pixel = (int64_t)p->channels * p->element_bytes;
+    const int64_t source[2] = {p->size[0], p->size[1] * pixel}, target[2] = {p->output[0], p->output[1] * pixel};
+    return rows_follow(p->batch, source, target, p->stride[0], p->before[0], ahead) ? WRITES_OVER : NOTHING;
+  }
+  if (s->code == 30) {
+    const eq_copy_params *p = s->params;
+    for (int d = 0; d < 6; d++) {
+      if (p->sizes[d] != 1) return NOTHING;
+    }
+    return ahead + p->start == 0 ? IS_THE_SAME : WRITES_OVER;
+  }
+  if (s->code == 31) {
+    const eq_concat_params *p = s->params;
+    return p->outer == 1 && place_of(v, p->inner_bytes, j) == ahead ? WRITES_OVER : NOTHING;
+  }
+  if (s->code == 32) {
+    const eq_split_params *p = s->params;
+    return p->outer == 1 && place_of(v, p->inner_bytes, i) + ahead == 0 ? IS_THE_SAME : NOTHING;
+  }
+  return NOTHING;
+}
+
+/* What the arena holds while the program runs. */
 typedef struct arena_map {
-  int32_t *owner;
-  uint8_t *written; /* by the step at hand: 1 scratch, 2 + i output i */
-  uint8_t *arrived; /* of each tensor: an input, or written by a step */
+  uint8_t *written; /* by the step at hand: 1 scratch, 2 an output */
+  uint8_t *intact;  /* of each tensor: it was written, or is an input, and no byte of it has changed since */
   uint64_t bytes;   /* where the highest buffer ends */
 } arena_map;
 
 static bool readable(const view *v, const arena_map *map, uint64_t tensor) {
-  if (!in_arena(v, tensor)) return true;
-  for (uint64_t b = location(v, tensor); b < location(v, tensor) + size_of(v, tensor); b++) {
-    if (map->owner[b] != (int32_t)tensor) return false;
-  }
-  return map->arrived[tensor] != 0;
+  return !in_arena(v, tensor) || map->intact[tensor] != 0;
 }
 
-static void give(const view *v, arena_map *map, uint64_t tensor) {
-  for (uint64_t b = location(v, tensor); b < location(v, tensor) + size_of(v, tensor); b++) {
-    map->owner[b] = (int32_t)tensor;
+static bool touches(const view *v, uint64_t tensor, uint64_t offset, uint64_t bytes) {
+  return bytes != 0 && in_arena(v, tensor) && location(v, tensor) < offset + bytes &&
+         offset < location(v, tensor) + size_of(v, tensor);
+}
+
+/* Every tensor that the bytes are part of is lost. */
+static void spoil(const view *v, arena_map *map, uint64_t offset, uint64_t bytes) {
+  for (uint64_t t = 0; t < v->tensors; t++) {
+    if (touches(v, t, offset, bytes)) map->intact[t] = 0;
   }
-  map->arrived[tensor] = 1;
 }
 
 /* True when the step reads what is there and writes without touching what it must not. */
-static bool memory_holds(const view *v, arena_map *map, uint64_t first, uint64_t inputs, uint64_t outputs,
-                         uint64_t scratch, uint64_t scratch_bytes, uint32_t in_place) {
-  for (uint64_t j = 0; j < inputs; j++) {
-    if (!readable(v, map, operand(v, first + j))) return false;
+static bool memory_holds(const view *v, arena_map *map, const program_step *s) {
+  for (uint64_t j = 0; j < s->inputs; j++) {
+    if (!readable(v, map, operand(v, s->first + j))) return false;
   }
   memset(map->written, 0, map->bytes);
-  memset(map->written + scratch, 1, scratch_bytes);
-  for (uint64_t i = 0; i < outputs; i++) {
-    const uint64_t tensor = operand(v, first + inputs + i);
+  memset(map->written + s->scratch, 1, s->scratch_bytes);
+  for (uint64_t i = 0; i < s->outputs; i++) {
+    const uint64_t tensor = operand(v, s->first + s->inputs + i);
     for (uint64_t b = location(v, tensor); b < location(v, tensor) + size_of(v, tensor); b++) {
       if (map->written[b] != 0) return false;
-      map->written[b] = i == 0 ? 2 : 3;
+      map->written[b] = 2;
     }
   }
-  for (uint64_t j = 0; j < inputs; j++) {
-    const uint64_t tensor = operand(v, first + j);
-    const uint64_t target = outputs > 0 ? operand(v, first + inputs) : 0;
+  for (uint64_t j = 0; j < s->inputs; j++) {
+    const uint64_t tensor = operand(v, s->first + j);
     if (!in_arena(v, tensor)) continue;
-    const bool may_share = j < 32 && (in_place >> j & 1) != 0 && outputs > 0 &&
-                           location(v, tensor) == location(v, target) && size_of(v, tensor) == size_of(v, target);
     for (uint64_t b = location(v, tensor); b < location(v, tensor) + size_of(v, tensor); b++) {
-      if (map->written[b] == 1 || map->written[b] == 3 || (map->written[b] == 2 && !may_share)) return false;
+      if (map->written[b] == 1) return false;
+    }
+    for (uint64_t i = 0; i < s->outputs; i++) {
+      const uint64_t target = operand(v, s->first + s->inputs + i);
+      if (!touches(v, tensor, location(v, target), size_of(v, target))) continue;
+      if (verdict_on_sharing(v, s, j, i) == NOTHING) return false;
     }
   }
-  for (uint64_t b = scratch; b < scratch + scratch_bytes; b++) map->owner[b] = -1;
-  for (uint64_t i = 0; i < outputs; i++) give(v, map, operand(v, first + inputs + i));
+  spoil(v, map, s->scratch, s->scratch_bytes);
+  for (uint64_t i = 0; i < s->outputs; i++) {
+    const uint64_t tensor = operand(v, s->first + s->inputs + i);
+    if (verdict_on_sharing(v, s, 0, i) != IS_THE_SAME) spoil(v, map, location(v, tensor), size_of(v, tensor));
+  }
+  for (uint64_t i = 0; i < s->outputs; i++) map->intact[operand(v, s->first + s->inputs + i)] = 1;
   return true;
 }
 
@@ -197,21 +302,23 @@ static bool step_holds(const view *v, arena_map *map, uint64_t i, uint64_t *next
       .n_inputs = (uint32_t)inputs,
       .n_outputs = (uint32_t)outputs,
       .scratch_bytes = (uint32_t)scratch_bytes,
+      .layout = u32_at(v, 24),
   };
-  uint32_t in_place = 0;
-  if (!kind_agrees(&s, u16_at(v, at), v->file + v->start[PARAMS] + params, v->bytes[PARAMS] - params, &in_place))
-    return false;
-  return memory_holds(v, map, first, inputs, outputs, scratch_bytes > 0 ? scratch : 0, scratch_bytes, in_place);
+  program_step step = {
+      .code = u16_at(v, at), .params = v->file + v->start[PARAMS] + params, .first = first, .inputs = inputs,
+      .outputs = outputs, .scratch = scratch_bytes > 0 ? scratch : 0, .scratch_bytes = scratch_bytes,
+  };
+  if (!kind_agrees(&s, step.code, step.params, v->bytes[PARAMS] - params, &step.in_place)) return false;
+  return memory_holds(v, map, &step);
 }
 
 static bool program_holds(const view *v, arena_map *map) {
-  for (uint64_t b = 0; b < map->bytes; b++) map->owner[b] = -1;
   for (uint64_t i = 0; i < v->inputs; i++) {
     const uint64_t tensor = port_tensor(v, i);
-    for (uint64_t b = location(v, tensor); b < location(v, tensor) + size_of(v, tensor); b++) {
-      if (map->owner[b] != -1) return false;
+    for (uint64_t j = 0; j < i; j++) {
+      if (touches(v, port_tensor(v, j), location(v, tensor), size_of(v, tensor))) return false;
     }
-    give(v, map, tensor);
+    map->intact[tensor] = 1;
   }
   uint64_t next_operand = 0;
   for (uint64_t i = 0; i < v->steps; i++) {
@@ -256,13 +363,12 @@ verdict oracle_judges(const uint8_t *file, size_t n_bytes) {
   }
   static arena_map map;
   map.bytes = highest_end(&v);
-  const uint64_t pairs = (v.operands + v.outputs + v.inputs) * (v.steps + v.operands + v.inputs);
+  const uint64_t pairs = (v.operands + v.outputs + v.inputs + v.steps) * (v.steps + v.operands + v.inputs + v.tensors);
   if (map.bytes > MAX_MAP || pairs > MAX_PAIRS || v.tensors > 65536) return TOO_LARGE;
-  if (map.owner == NULL) {
-    map.owner = malloc(MAX_MAP * sizeof *map.owner);
+  if (map.written == NULL) {
     map.written = malloc(MAX_MAP);
-    map.arrived = malloc(65536);
+    map.intact = malloc(65536);
   }
-  memset(map.arrived, 0, v.tensors);
+  memset(map.intact, 0, v.tensors);
   return program_holds(&v, &map) ? ACCEPTED : REFUSED;
 }

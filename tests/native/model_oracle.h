@@ -14,7 +14,7 @@ typedef enum verdict {
 } verdict;
 
 /* Say whether eq_model_open must accept these bytes, by FORMAT.md alone. The operators' own checks are asked of the
- * library; everything around them is decided here, by maps of who owns which byte. */
+ * library; everything around them is decided here, by maps of what holds its bytes. */
 verdict oracle_judges(const uint8_t *file, size_t n_bytes);
 
 /* True when header and sections are in order, so that the bytes between sections belong to nobody. */

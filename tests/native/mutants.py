@@ -27,8 +27,8 @@ MODEL = "runtime/model.c"
 
 # Mutants that no file can tell from the original, each with the reason; the key is the condition left out.
 EQUIVALENT = {
-    "i != 0": "no kind of step with several outputs allows any to lie over an input; the check is for those to come",
-    "j >= 32": "more than 32 inputs has only concat, whose output is larger than each of them, so `same` is false",
+    "i == 0": "no kind of step with several outputs works in place; the check is for those to come",
+    "j < 32": "no kind of step that works in place has more than 32 inputs; the check is for those to come",
 }
 
 _GUARD = re.compile(r"^(\s*)if \((.+)\) (return \w+;|continue;)$")
