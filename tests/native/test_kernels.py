@@ -1,0 +1,151 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every fast kernel equals the scalar one, on this CPU and on every emulated one.
+
+EDGEQ_SEED=17 draws other cases than without it; a failure prints the command that repeats its case.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import platform
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from needs import needs_module, needs_program
+
+from edgeq.board import Board, load_board
+from edgeq.device.machine import Ended, LocalMachine, find_emulator
+from edgeq.device.toolchain import compile_sources, find_compiler, link_executable, native_includes, native_sources
+from edgeq.paths import native_dir
+
+FOLDER = Path(__file__).parent
+QUICK_CASES = 300
+SLOW_CASES = 10_000
+SEED = int(os.environ.get("EDGEQ_SEED", "0")) * SLOW_CASES
+EQUAL = re.compile(r"^(\w+) +(\w+) +(\d+) cases equal, +\d+ of a full tile, +\d+ with tails$", re.MULTILINE)
+
+# (board, CPU that is emulated, tables of that CPU behind the scalar one)
+EMULATED = [
+    ("raspberry-pi-3", "cortex-a53", ("neon",)),
+    ("raspberry-pi-4", "cortex-a72", ("neon",)),
+    ("raspberry-pi-5", "cortex-a76", ("neon", "dotprod")),
+    ("raspberry-pi-5", "max", ("neon", "dotprod", "i8mm")),
+    ("raspberry-pi-2", "cortex-a7", ("neon32",)),
+    ("raspberry-pi-zero", "arm1176", ("v6",)),
+]
+CASES = [pytest.param(QUICK_CASES, id="quick"), pytest.param(SLOW_CASES, id="all", marks=pytest.mark.slow)]
+
+
+def _build(board: Board, native: Path | None = None) -> Path:
+    """Link the harness, its checks and the library's sources, or those of another folder than the package's."""
+    sources = [*native_sources(), *sorted(FOLDER.glob("check_*.c"))]
+    includes = native_includes()
+    if native is not None:
+        moved = [native / path.relative_to(native_dir()) for path in native_sources()]
+        sources = [*moved, *sorted(native.glob("kernels/*/planted.c")), *sorted(FOLDER.glob("check_*.c"))]
+        includes = (native / "include", native)
+    compiler = find_compiler(board)
+    return link_executable(compiler, compile_sources(compiler, sources, includes=(*includes, FOLDER)), "check_kernels")
+
+
+def _run(board: Board, program: Path, *arguments: str) -> Ended:
+    machine = LocalMachine(board)
+    try:
+        name = machine.store(program.read_bytes(), executable=True)
+        return machine.run([name, *arguments], seconds=7200)
+    finally:
+        machine.close()
+
+
+def _listed(isas: tuple[str, ...]) -> set[tuple[str, str]]:
+    """Every kernel that the tables name, with its ISA."""
+    found = set()
+    for isa in isas:
+        lines = (native_dir() / "kernels" / isa / "kernels.inc").read_text().splitlines()
+        found |= {(name, isa) for line in lines for name in re.findall(rf"^EQ_KERNEL\((\w+), {isa}\)$", line)}
+    return found
+
+
+def _assert_equal(ended: Ended, isas: tuple[str, ...], cases: int) -> None:
+    assert (ended.code, ended.stdout.endswith("CHECK DONE\n")) == (0, True), ended.last_lines
+    assert re.findall(r"^isa (\w+)$", ended.stdout, re.MULTILINE) == ["scalar", *isas]
+    checked = {(kernel, isa) for kernel, isa, count in EQUAL.findall(ended.stdout) if int(count) == cases}
+    assert checked == _listed(isas), ended.stdout
+
+
+def _emulated(name: str, cpu: str) -> Board:
+    board = dataclasses.replace(load_board(name), emulator_cpu=cpu)
+    if find_emulator(board.emulator) is None:
+        needs_program(board.emulator)
+    if board.isa == "armv6" or shutil.which("aarch64-linux-gnu-gcc") is None:
+        needs_module("ziglang")
+    return board
+
+
+def _host_isas() -> tuple[str, ...]:
+    """The tables this CPU should have, as Linux names its features."""
+    if platform.machine() != "x86_64":
+        pytest.skip("the host's kernels are those of x86; other CPUs are emulated")
+    features = set(re.findall(r"\S+", re.search(r"^flags.*$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[0]))  # type: ignore[index]
+    vnni = {"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512_vnni"} <= features
+    if not vnni and os.environ.get("CI") and os.environ.get("EDGEQ_NO_VNNI") != "1":
+        pytest.fail("this CPU has no AVX-512 VNNI, so those kernels would go unchecked; EDGEQ_NO_VNNI=1 accepts that")
+    return tuple(isa for isa, found in (("avx2", "avx2" in features), ("vnni", vnni)) if found)
+
+
+@pytest.mark.parametrize("cases", CASES)
+def test_kernels_of_this_cpu_equal_scalar(cases: int) -> None:
+    board = load_board("host")
+    isas = _host_isas()
+    ended = _run(board, _build(board), "--cases", str(cases), "--seed", str(SEED))
+    _assert_equal(ended, isas, cases)
+
+
+@pytest.mark.parametrize("cases", CASES)
+@pytest.mark.parametrize(("name", "cpu", "isas"), EMULATED, ids=[cpu for _, cpu, _ in EMULATED])
+def test_kernels_of_an_emulated_cpu_equal_scalar(name: str, cpu: str, isas: tuple[str, ...], cases: int) -> None:
+    board = _emulated(name, cpu)
+    ended = _run(board, _build(board), "--cases", str(cases), "--seed", str(SEED))
+    _assert_equal(ended, isas, cases)
+
+
+PLANTED = """
+#include "kernels/kernels.h"
+void eq_depthwise_s8_planted(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels,
+                             const eq_depthwise_window *window, const eq_linear_s8 *linear) {
+  eq_depthwise_s8_scalar(out, x, w, channels, window, linear);
+  if (window->lines > 1 && window->pixels > 9) { %s }
+}
+"""
+FAULTS = {
+    "out[channels] ^= (int8_t)((out[channels] & 31) == 7);": "scalar gives",
+    "out[(window->lines - 1) * window->out_line + (size_t)window->pixels * (size_t)channels] = 0;": "writes at byte",
+    "volatile int8_t seen = w[(size_t)window->rows * window->w_row + 127]; (void)seen;": "reading outside a buffer",
+}
+
+
+@pytest.fixture
+def copied(tmp_path: Path) -> Path:
+    shutil.copytree(native_dir(), tmp_path / "native", ignore=shutil.ignore_patterns("python", "port"))
+    return tmp_path / "native"
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=["wrong", "writes", "reads"])
+def test_a_planted_fault_is_found_and_repeated(fault: str, copied: Path) -> None:
+    isas = _host_isas()
+    folder = copied / "kernels" / isas[-1]
+    declared = "eq_depthwise_s8_fn eq_depthwise_s8_scalar;"
+    (folder / "planted.c").write_text(PLANTED.replace("void", declared + "\nvoid", 1) % fault)
+    with (folder / "kernels.inc").open("a") as table:
+        table.write("EQ_KERNEL(depthwise_s8, planted)\n")
+    board = load_board("host")
+    program = _build(board, copied)
+    ended = _run(board, program, "--cases", "2000", "--kernel", "depthwise_s8", "--isa", isas[-1])
+    assert (ended.code, FAULTS[fault] in ended.stdout) == (1, True), ended.last_lines
+    repeat = re.search(r"repeat with (.+)$", ended.stdout, re.MULTILINE)
+    assert repeat is not None
+    again = _run(board, program, *repeat[1].split())
+    assert again.stdout == ended.stdout
