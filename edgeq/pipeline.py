@@ -24,6 +24,7 @@ from edgeq.quantize.methods import parse
 from edgeq.quantize.recipe import Recipe
 from edgeq.quantize.static import quantize_for_shape, quantize_static
 from edgeq.rewrite.boundary import strip_boundary
+from edgeq.rewrite.shrink import shrink
 from edgeq.rewrite.simplify import simplify_float
 
 Batches = Iterable[Sequence[np.ndarray]]
@@ -71,7 +72,7 @@ def convert_graph(
     """Turn a source graph into a plan; a float graph is quantized with calibration ``batches``.
 
     Rounding, unless the recipe sets it, is native for what edgeq quantizes and tflite for what came quantized. With
-    ``keep_tensors`` nothing is fused or rescaled, and no two tensors share memory.
+    ``keep_tensors`` nothing is fused, rescaled or removed, and no two tensors share memory.
     Raises UsageError when a float graph comes without data, or for an observer that does not exist, whether the graph
     needs one or not.
     """
@@ -88,12 +89,17 @@ def convert_graph(
         rounding = Rounding(recipe.rounding or "native")
         simplified = graph if keep_tensors else simplify_float(graph)
         quantized = quantize_static(simplified, batches, method=method, equalized=not keep_tensors, progress=progress)
+    if not keep_tensors:
+        quantized = shrink(quantized, rounding=rounding)
     plan = make_plan(quantized, rounding=rounding, board=board, keep_tensors=keep_tensors)
     return Converted(plan, dataclasses.replace(recipe, rounding=rounding.value))
 
 
 def plan_without_data(graph: Graph, *, board: Board | None = None) -> Plan:
-    """Plan a graph for its sizes alone: a float graph gets made-up ranges, so the results of a run mean nothing."""
+    """Plan a graph for its sizes alone: a float graph gets made-up ranges, so the results of a run mean nothing.
+
+    A float graph is not shrunk: which channels are constant depends on its real ranges. Conversion may need less.
+    """
     if is_quantized(graph):
-        return make_plan(graph, rounding=Rounding.TFLITE, board=board)
+        return make_plan(shrink(graph, rounding=Rounding.TFLITE), rounding=Rounding.TFLITE, board=board)
     return make_plan(quantize_for_shape(simplify_float(graph)), rounding=Rounding.NATIVE, board=board)
