@@ -24,7 +24,7 @@ from edgeq.paths import read_bytes, write_bytes
 from edgeq.pipeline import convert_graph, read_plan, read_source
 from edgeq.quantize.data import load_data
 from edgeq.quantize.recipe import Recipe, parse_recipe
-from edgeq.runtime.native import NativeRunner
+from edgeq.runtime.native import NativeRunner, check_threads
 from edgeq.runtime.reference import reference_tensors, run_reference
 
 Arrays = Sequence[np.ndarray] | Mapping[str, np.ndarray]
@@ -39,6 +39,7 @@ class Model:
         self.plan = plan
         self.data = data
         self.recipe = recipe
+        self._threads = 1
 
     @property
     def name(self) -> str:
@@ -56,7 +57,21 @@ class Model:
     @cached_property
     def native(self) -> NativeRunner:
         """The C runtime with this model open."""
-        return NativeRunner(self.plan, self.data)
+        return NativeRunner(self.plan, self.data, threads=self._threads)
+
+    @property
+    def threads(self) -> int:
+        """How many threads may share an inference here, 1 to 4; the integers are the same for any number.
+
+        Models converted for a board with several cores, or for "host", have steps to share.
+        """
+        return self._threads
+
+    @threads.setter
+    def threads(self, count: int) -> None:
+        if check_threads(count) != self._threads:
+            self._threads = count
+            self.__dict__.pop("native", None)
 
     def save(self, path: str | Path) -> None:
         """Write the .eqm file, whole or not at all. Raises StorageError naming the path."""
@@ -236,9 +251,11 @@ def load(path: str | Path) -> Model:
     return Model(read_plan(data, Path(path)), data)
 
 
-def connect(board: str, *, ssh: str | None = None, toolchain: str | None = None) -> Session:
+def connect(board: str, *, ssh: str | None = None, toolchain: str | None = None, threads: int = 1) -> Session:
     """Open a board: its emulator, or with ``ssh`` ("user@host[:port]") the real one. Use it as a context manager.
 
-    Raises UsageError for an unknown board, DeviceError when nothing answers; it never falls back to this machine.
+    At most ``threads`` (1 to 4) share an inference. Raises UsageError for an unknown board, DeviceError when nothing
+    answers; it never falls back to this machine.
     """
-    return Session(connect_device(load_board(board), ssh=ssh, toolchain=toolchain))
+    device = connect_device(load_board(board), ssh=ssh, toolchain=toolchain, threads=check_threads(threads))
+    return Session(device)

@@ -53,6 +53,8 @@ class _Io(ctypes.Structure):
         ("scratch", ctypes.c_void_p),
         ("kernels", ctypes.c_void_p),
         ("layout", ctypes.c_uint32),
+        ("part", ctypes.c_uint32),
+        ("parts", ctypes.c_uint32),
     )
 
 
@@ -76,11 +78,12 @@ def _aligned(size: int) -> np.ndarray:
 
 
 def call_step(
-    step: Step, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray], *, layout: int = PORTABLE
+    step: Step, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray], *, layout: int = PORTABLE, parts: int = 1
 ) -> list[np.ndarray]:
     """Check and run ``step`` in C. ``outputs`` give shapes and dtypes. Fails on a refusal or a touched guard byte.
 
-    With a layout, weights are packed and multiplied by reference code that reads them as vector kernels may.
+    With a layout, weights are packed and multiplied by reference code that reads them as vector kernels may. Parts run
+    one after another, the last one first.
     """
     lib = library()
     pool = ConstantPool()
@@ -113,11 +116,12 @@ def call_step(
     pointer = ctypes.c_void_p(parameters.ctypes.data)
     status = getattr(lib, f"eq_check_{step.name}")(ctypes.byref(check), pointer)
     assert status == 0, f"eq_check_{step.name} refused a legal step: {status}: {step}"
-    io = _Io(
-        constants.ctypes.data, arena.ctypes.data, locations.ctypes.data, operands.ctypes.data,
-        len(inputs), len(outputs), arena.ctypes.data + offsets[-1], kernels, layout,
-    )  # fmt: skip
-    getattr(lib, f"eq_op_{step.name}")(ctypes.byref(io), pointer)
+    for part in reversed(range(parts)):
+        io = _Io(
+            constants.ctypes.data, arena.ctypes.data, locations.ctypes.data, operands.ctypes.data,
+            len(inputs), len(outputs), arena.ctypes.data + offsets[-1], kernels, layout, part, parts,
+        )  # fmt: skip
+        getattr(lib, f"eq_op_{step.name}")(ctypes.byref(io), pointer)
 
     results = []
     for array, offset in zip(outputs, offsets[len(inputs) : -1], strict=True):

@@ -17,7 +17,14 @@ Timer = Callable[[Sequence[np.ndarray]], np.ndarray]
 
 
 def profile(
-    plan: Plan, time_steps: Timer, codes: Sequence[np.ndarray], *, isa: str, model_bytes: int, inferences: int = 50
+    plan: Plan,
+    time_steps: Timer,
+    codes: Sequence[np.ndarray],
+    *,
+    isa: str,
+    model_bytes: int,
+    threads: int = 1,
+    inferences: int = 50,
 ) -> Profile:
     """Time every step over some inferences on ``codes``; ``time_steps`` runs one and returns nanoseconds (steps,).
 
@@ -33,7 +40,7 @@ def profile(
         model=plan.name,
         board="host",
         isa=isa,
-        threads=1,
+        threads=threads,
         emulated=False,
         inferences=inferences,
         macs=plan.macs,

@@ -37,7 +37,7 @@ class Engine:
 
 @contextmanager
 def open_engine(
-    model: api.Model, *, board: str | None, ssh: str | None = None, toolchain: str | None = None
+    model: api.Model, *, board: str | None, ssh: str | None = None, toolchain: str | None = None, threads: int = 1
 ) -> Iterator[Engine]:
     """Open the board with the model on it; without a board, or for the host, the native runtime here.
 
@@ -46,10 +46,11 @@ def open_engine(
     if ssh is not None and board is None:
         raise UsageError("--ssh needs --board: it says what to build for")
     if ssh is None and (board is None or load_board(board).kind == "host"):
+        model.threads = threads
         yield _host(model)
         return
     assert board is not None
-    with api.connect(board, ssh=ssh, toolchain=toolchain) as session:
+    with api.connect(board, ssh=ssh, toolchain=toolchain, threads=threads) as session:
         session.load(model)
         yield Engine(
             f"{board} at {ssh}" if ssh is not None else f"{board} (emulated)",
@@ -66,6 +67,7 @@ def _host(model: api.Model) -> Engine:
             runner.time_steps,
             codes,
             isa=runner.isa,
+            threads=runner.threads,
             model_bytes=len(model.data),
             inferences=inferences,
         )

@@ -32,3 +32,6 @@ RoundingOption = Annotated[
         help="whose integers are computed; native for what edgeq quantizes, tflite for what came quantized",
     ),
 ]
+ThreadsOption = Annotated[
+    int, typer.Option("--threads", metavar="N", min=1, max=4, help="threads that share the steps of an inference")
+]

@@ -15,6 +15,7 @@ from edgeq.cli._options import (
     ModelArgument,
     QuietOption,
     SshOption,
+    ThreadsOption,
     ToolchainOption,
 )
 
@@ -24,6 +25,7 @@ def command(
     board: BoardOption = None,
     ssh: SshOption = None,
     toolchain: ToolchainOption = None,
+    threads: ThreadsOption = 1,
     inferences: Annotated[int, typer.Option("--inferences", metavar="N", min=1, help="inferences to measure")] = 20,
     data: Annotated[
         Path | None, typer.Option("--data", metavar="D", help="take the input from here; zeros are fed without")
@@ -54,7 +56,7 @@ def command(
         codes = zero_codes(opened) if data is None else next(codes_of(opened, data, limit=1), None)
     if codes is None:
         raise BadInputError(f"{data} holds fewer samples than one inference takes")
-    with open_engine(opened, board=board, ssh=ssh, toolchain=toolchain) as engine:
+    with open_engine(opened, board=board, ssh=ssh, toolchain=toolchain, threads=threads) as engine:
         found = engine.profile(codes, inferences)
     if html is not None:
         write_bytes(html, profile_page(found, opened.plan).encode())

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from edgeq.cli._options import BoardOption, ModelArgument, QuietOption, SshOption, ToolchainOption
+from edgeq.cli._options import BoardOption, ModelArgument, QuietOption, SshOption, ThreadsOption, ToolchainOption
 
 
 def command(
@@ -28,6 +28,7 @@ def command(
     board: BoardOption = None,
     ssh: SshOption = None,
     toolchain: ToolchainOption = None,
+    threads: ThreadsOption = 1,
     engine: Annotated[
         str, typer.Option("--engine", metavar="native|reference", help="the C runtime, or the NumPy twin")
     ] = "native",
@@ -56,7 +57,7 @@ def command(
     done = 0
     with (
         naming(input),
-        open_engine(opened, board=board, ssh=ssh, toolchain=toolchain) as target,
+        open_engine(opened, board=board, ssh=ssh, toolchain=toolchain, threads=threads) as target,
         progress("running", quiet=quiet) as seen,
     ):
         here = one_by_one(lambda feed: opened.run(feed, engine=engine))

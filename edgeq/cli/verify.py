@@ -8,7 +8,15 @@ from typing import Annotated
 
 import typer
 
-from edgeq.cli._options import BoardOption, JsonOption, ModelArgument, QuietOption, SshOption, ToolchainOption
+from edgeq.cli._options import (
+    BoardOption,
+    JsonOption,
+    ModelArgument,
+    QuietOption,
+    SshOption,
+    ThreadsOption,
+    ToolchainOption,
+)
 
 
 def command(
@@ -16,6 +24,7 @@ def command(
     board: BoardOption = None,
     ssh: SshOption = None,
     toolchain: ToolchainOption = None,
+    threads: ThreadsOption = 1,
     inputs: Annotated[int, typer.Option("--inputs", metavar="N", min=1, help="random inputs to compare on")] = 10,
     seed: Annotated[int, typer.Option("--seed", metavar="S", min=0, help="what the random inputs are drawn from")] = 0,
     data: Annotated[
@@ -46,7 +55,7 @@ def command(
     feeds = random_inputs(plan, count=inputs, seed=seed) if data is None else codes_of(opened, data, limit=inputs)
     with (
         naming(data),
-        open_engine(opened, board=board, ssh=ssh, toolchain=toolchain) as engine,
+        open_engine(opened, board=board, ssh=ssh, toolchain=toolchain, threads=threads) as engine,
         progress("comparing", total=inputs, quiet=quiet) as seen,
     ):
         result = compare(

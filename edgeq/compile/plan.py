@@ -40,6 +40,13 @@ class PlannedStep:
     inputs: tuple[int, ...]
     outputs: tuple[int, ...]
     scratch_offset: int = 0
+    parts: int = 1  # that threads may run at the same time
+
+    @property
+    def scratch_bytes(self) -> int:
+        """Bytes of its scratch memory, that of all parts together."""
+        part = self.step.scratch_bytes()
+        return part if self.parts == 1 else self.parts * (-(-part // ALIGNMENT) * ALIGNMENT)
 
 
 @dataclass(frozen=True)
@@ -89,7 +96,7 @@ class Plan:
         """Return, for each step, the bytes of the arena that hold something during it (overlaps counted once)."""
         first, last = lifetimes(self)
         spans: list[list[tuple[int, int]]] = [
-            [(planned.scratch_offset, planned.scratch_offset + planned.step.scratch_bytes())] for planned in self.steps
+            [(planned.scratch_offset, planned.scratch_offset + planned.scratch_bytes)] for planned in self.steps
         ]
         for index, value in enumerate(self.values):
             if value.data is None:

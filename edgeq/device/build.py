@@ -102,7 +102,8 @@ def build_board(name: str, model: bytes, board: Board, folder: Path, *, toolchai
 
 
 def _port_objects(compiler: Compiler) -> list[Path]:
-    return compile_sources(compiler, [native_dir() / "port/linux/eqrun.c"], includes=native_includes())
+    sources = sorted((native_dir() / "port/linux").glob("*.c"))
+    return compile_sources(compiler, sources, includes=native_includes())
 
 
 def _is_replaceable(folder: Path) -> bool:

@@ -46,16 +46,23 @@ class Device(Protocol):
 
 
 def connect(
-    board: Board, *, ssh: str | None = None, toolchain: str | None = None, ssh_options: Sequence[str] = ()
+    board: Board,
+    *,
+    ssh: str | None = None,
+    toolchain: str | None = None,
+    threads: int = 1,
+    ssh_options: Sequence[str] = (),
 ) -> Device:
     """Reach a board: the real one at ``ssh`` ("user@host[:port]"), otherwise its emulator; never this machine instead.
+
+    At most ``threads`` (1 to 4) share an inference.
 
     Raises ToolchainError when the compiler or emulator is missing, DeviceError when the board does not answer or has
     another architecture.
     """
     machine: Machine = LocalMachine(board) if ssh is None else SshMachine(board, ssh, options=ssh_options)
     try:
-        return EqrunDevice(board, machine, build_eqrun(board, toolchain=toolchain).read_bytes())
+        return EqrunDevice(board, machine, build_eqrun(board, toolchain=toolchain).read_bytes(), threads=threads)
     except BaseException:
         machine.close()
         raise

@@ -30,8 +30,9 @@ _MARKER = re.compile(r"EQRUN DONE crc=([0-9a-f]{8})")
 class EqrunDevice:
     """A machine with eqrun and one model on it."""
 
-    def __init__(self, board: Board, machine: Machine, executable: bytes) -> None:
-        """Put eqrun on the machine."""
+    def __init__(self, board: Board, machine: Machine, executable: bytes, *, threads: int = 1) -> None:
+        """Put eqrun on the machine; ``threads`` share an inference, but for one while instructions are counted."""
+        self._threads = threads
         self._board = board
         self._machine = machine
         self._eqrun = machine.store(executable, executable=True)
@@ -69,7 +70,16 @@ class EqrunDevice:
             raise UsageError(f"{inferences} inferences asked, at least 1 expected")
         if self._machine.emulated:
             return self._counted(codes)
-        arguments = ["--profile", "profile", "--repeat", str(inferences), "--warmup", str(WARM_UP)]
+        arguments = [
+            "--threads",
+            str(self._threads),
+            "--profile",
+            "profile",
+            "--repeat",
+            str(inferences),
+            "--warmup",
+            str(WARM_UP),
+        ]
         command = self._command([codes], arguments)
         self._checked(self._machine.run(command, seconds=self._seconds(inferences + WARM_UP)))
         report = self._parsed_profile(self._machine.read("profile"), inferences)
@@ -87,7 +97,7 @@ class EqrunDevice:
 
     def _run_batch(self, samples: Sequence[Sequence[np.ndarray]], *, crcs: bool) -> list[RunResult]:
         plan = self._loaded
-        arguments = ["--output", "out", *(["--crc", "crc"] if crcs else [])]
+        arguments = ["--threads", str(self._threads), "--output", "out", *(["--crc", "crc"] if crcs else [])]
         ended = self._machine.run(self._command(samples, arguments), seconds=self._seconds(len(samples)))
         expected = self._checked(ended)
         raw = self._machine.read("out")

@@ -25,7 +25,7 @@ from edgeq.paths import cache_dir, native_dir
 TOOLCHAINS = ("zig", "gcc")
 # The same for every file and target; what is faster on some CPUs guards itself and is chosen at run time.
 COMPILE_FLAGS = ("-std=c11", "-O3", "-fPIC", "-ffunction-sections", "-fdata-sections", "-DNDEBUG")
-LINK_FLAGS = ("-O3", "-s", "-Wl,--gc-sections")
+LINK_FLAGS = ("-O3", "-s", "-Wl,--gc-sections", "-pthread")
 GLIBC = "2.28"  # the shared library loads into any process with this C library or a newer one
 MESSAGE_LINES = 12
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 from edgeq.format import layout
 from edgeq.ir.dtypes import DType
 from edgeq.ops import all_steps
-from edgeq.ops.base import Step, step_fields
+from edgeq.ops.base import MAX_PARTS, Step, step_fields
 
 _C_TYPES = {"u8": "uint8_t", "u16": "uint16_t", "u32": "uint32_t", "s32": "int32_t", "u64": "uint64_t"}
 
@@ -39,7 +39,8 @@ def ops_header() -> str:
     """Return the text of native/include/edgeq/ops.h."""
     structs = "\n".join(_step_struct(step) for step in all_steps())
     table = " \\\n".join(
-        f"  X({step.code}, {step.name}, {sum(1 << position for position in step.in_place)})" for step in all_steps()
+        f"  X({step.code}, {step.name}, {sum(1 << position for position in step.in_place)}, {str(step.divides).lower()})"
+        for step in all_steps()
     )
     sharing = " \\\n".join(f"  X({step.code}, {step.name})" for step in all_steps() if step.shares)
     top = _top(
@@ -48,7 +49,7 @@ def ops_header() -> str:
         '#include "edgeq/step.h"',
     )
     return (
-        f"{top}{structs}\n/* X(code, name, mask of the inputs whose memory the output may take over). */\n"
+        f"{top}{structs}\n/* X(code, name, mask of the inputs whose memory the output may take over, whether it runs in parts). */\n"
         f"#define EQ_STEPS(X) \\\n{table}\n"
         "/* X(code, name) of the steps with a rule of their own on memory that outputs and inputs share. */\n"
         f"#define EQ_SHARING_STEPS(X) \\\n{sharing}\n"
@@ -80,6 +81,7 @@ def format_header() -> str:
         "EQ_FLAG_KEEPS_TENSORS": layout.FLAG_KEEPS_TENSORS,
         "EQ_KNOWN_FLAGS": layout.KNOWN_FLAGS,
         "EQ_MAX_RANK": layout.MAX_RANK,
+        "EQ_MAX_PARTS": MAX_PARTS,
         "EQ_NAME_BYTES": layout.NAME_BYTES,
         "EQ_FORMAT_HASH": f"UINT32_C(0x{layout.format_hash():08X})",
         **{f"EQ_DTYPE_{dtype.name}": dtype.code for dtype in DType},

@@ -131,7 +131,7 @@ STEP = Record(
         Field("code", "u16", "kind of step, see ops.h"),
         Field("input_count", "u16", "operands that it reads"),
         Field("output_count", "u16", "operands that it writes"),
-        Field("reserved", "u16", "zero"),
+        Field("parts", "u16", "equal shares that may run at the same time, each with its share of the scratch; 0 is 1"),
         Field("first_operand", "u32", "its first operand, right after those of the step before; inputs, then outputs"),
         Field("params_offset", "u32", "its parameter struct in the params section"),
         Field("scratch_offset", "u32", "its scratch memory in the arena, a multiple of 16"),
@@ -166,5 +166,5 @@ def layout_names() -> dict[int, str]:
 def format_hash() -> int:
     """Return a CRC-32 over every record and every step's fields; it changes when the meaning of bytes does."""
     records = [[(field.name, field.kind, field.count) for field in record.fields] for record in RECORDS]
-    steps = [(step.code, step.name, step.in_place, step_fields(step)) for step in all_steps()]
+    steps = [(step.code, step.name, step.in_place, step.divides, step_fields(step)) for step in all_steps()]
     return zlib.crc32(repr((MAJOR, KERNEL_ABI, records, steps)).encode())

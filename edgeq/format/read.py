@@ -139,7 +139,17 @@ def _steps(
         whole = len(inputs) + len(outputs) == record["input_count"] + record["output_count"]
         _expect(whole and max([*inputs, *outputs]) < len(values), f"step {index} has operands that are not there")
         _expect(all(values[output].data is None for output in outputs), f"step {index} writes a constant")
-        steps.append(PlannedStep(step, str(name), str(op), tuple(inputs), tuple(outputs), record["scratch_offset"]))
+        steps.append(
+            PlannedStep(
+                step,
+                str(name),
+                str(op),
+                tuple(inputs),
+                tuple(outputs),
+                record["scratch_offset"],
+                max(record["parts"], 1),
+            )
+        )
     return tuple(steps)
 
 

@@ -32,11 +32,11 @@ def write_model(plan: Plan, *, board_class: int = 0, model_version: int = 0) -> 
             code=planned.step.code,
             input_count=len(planned.inputs),
             output_count=len(planned.outputs),
-            reserved=0,
+            parts=planned.parts if planned.parts > 1 else 0,
             first_operand=len(operands),
             params_offset=len(params),
             scratch_offset=planned.scratch_offset,
-            scratch_bytes=planned.step.scratch_bytes(),
+            scratch_bytes=planned.scratch_bytes,
         )
         params += packed
         operands += [*planned.inputs, *planned.outputs]

@@ -26,6 +26,8 @@ from edgeq.ir.qparams import QuantParams
 
 Shape = tuple[int, ...]
 
+MAX_PARTS = 4  # of a step, for as many threads
+
 
 class Rounding(enum.Enum):
     """Whose integers a conversion reproduces."""
@@ -89,6 +91,7 @@ class Step:
 
     name: ClassVar[str]  # C functions are eq_op_<name> and eq_check_<name>
     code: ClassVar[int]  # permanent; never reused
+    divides: ClassVar[bool] = False  # C can run it in equal parts at the same time
     in_place: ClassVar[tuple[int, ...]] = ()  # inputs whose memory the first output may take over, if of equal size
     shares: ClassVar[bool] = False  # whether C has eq_sharing_<name>(), which knows the next two methods' rules
 
@@ -97,7 +100,7 @@ class Step:
         raise NotImplementedError
 
     def overlap_distance(self) -> int | None:
-        """Return the least input offset - output offset in bytes at which output 0 may lie over input 0; None for never.
+        """Return the least input offset - output offset at which output 0 may lie over input 0; None for never.
 
         Then the step overwrites only what it has read (edgeq/ops/order.py).
         """

@@ -52,6 +52,7 @@ class Conv2dStep(Step):
 
     name: ClassVar[str] = "conv2d"
     code: ClassVar[int] = 2
+    divides: ClassVar[bool] = True
     shares: ClassVar[bool] = True
 
     groups: int

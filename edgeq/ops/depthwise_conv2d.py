@@ -29,6 +29,7 @@ class DepthwiseConv2dStep(Step):
 
     name: ClassVar[str] = "depthwise_conv2d"
     code: ClassVar[int] = 3
+    divides: ClassVar[bool] = True
     shares: ClassVar[bool] = True
 
     input_zero: int

@@ -17,6 +17,7 @@ from edgeq.errors import InternalError, ModelFormatError, ToolchainError, UsageE
 from edgeq.format.layout import format_hash
 from edgeq.format.write import write_model
 from edgeq.ir.result import RunResult
+from edgeq.ops.base import MAX_PARTS
 from edgeq.ops.packing import PORTABLE
 
 _ALIGNMENT = 64
@@ -38,6 +39,13 @@ def _binding() -> tuple[Any, Any]:
 def require_native() -> None:
     """Raise ToolchainError when the native library is not built, InternalError when it is from other sources."""
     _binding()
+
+
+def check_threads(threads: int) -> int:
+    """Return a legal number of threads. Raises UsageError for another one."""
+    if not 1 <= threads <= MAX_PARTS:
+        raise UsageError(f"{threads} threads asked, from 1 to {MAX_PARTS} can share an inference")
+    return threads
 
 
 def isa_names() -> tuple[str, ...]:
@@ -68,11 +76,12 @@ def _aligned(size: int) -> np.ndarray:
 class NativeRunner:
     """A model opened by the C runtime, with its arena."""
 
-    def __init__(self, plan: Plan, model_bytes: bytes) -> None:
+    def __init__(self, plan: Plan, model_bytes: bytes, *, threads: int = 1) -> None:
         """Copy the file to aligned memory and open it, its weights in the order of this CPU's kernels.
 
-        ``EDGEQ_ISA`` names other kernels than the fastest ones. Raises ModelFormatError with the C status when the
-        runtime refuses the file, UsageError when this CPU has no kernels of that name.
+        At most ``threads`` (1 to MAX_PARTS) share the steps that the plan divides. ``EDGEQ_ISA`` names other kernels
+        than the fastest ones. Raises ModelFormatError with the C status when the runtime refuses the file, UsageError
+        when this CPU has no kernels of that name, or for another number of threads.
         """
         self._ffi, self._lib = _binding()
         self._plan = plan
@@ -93,6 +102,13 @@ class NativeRunner:
         arena = self._ffi.from_buffer(self._arena)
         self._refuse(self._lib.eq_runner_init(self._runner, self._model, arena, self._arena.nbytes))
         self._refuse(self._lib.eq_runner_use(self._runner, isa))
+        self.threads = check_threads(threads)
+        if threads > 1:
+            pool = self._lib.eq_pool_start(threads)
+            if pool == self._ffi.NULL:
+                raise InternalError(f"cannot start {threads} threads", hint="ask for fewer")
+            self._pool = self._ffi.gc(pool, self._lib.eq_pool_stop)
+            self._lib.eq_runner_take_threads(self._runner, self._pool)
 
     def _open(self, file: np.ndarray) -> None:
         self._file = file

@@ -9,7 +9,10 @@
 #include "ops/windows.h"
 
 enum { N, H, W, C };
-enum { SLICE_BYTES = 16384 };
+enum {
+  SLICE_BYTES = 16384, /* of weights, half a small first-level cache */
+  PART_PIXELS = 64,    /* with fewer for each part, channels are divided */
+};
 
 /* True when every output pixel is one input pixel times the weights, so that rows can be read in place. */
 static bool is_pointwise(const eq_conv2d_params *p) {
@@ -155,8 +158,9 @@ static void multiply(const eq_step_io *io, int8_t *out, size_t out_pixel, const 
 
 /* Pixels through a packed kernel, the last few by way of the scratch so that no byte behind the input is read. */
 static void run_packed_pixels(const eq_step_io *io, const eq_conv2d_params *p, int8_t *out, const int8_t *x, size_t stride,
-                              const int8_t *end, const int8_t *weights, int32_t m, const eq_linear_s8 *linear) {
-  const int32_t n = p->output[C] / p->groups, k = p->input[C] / p->groups;
+                              const int8_t *end, const int8_t *weights, int32_t m, int32_t n,
+                              const eq_linear_s8 *linear) {
+  const int32_t k = p->input[C] / p->groups;
   const size_t out_pixel = (size_t)p->output[C], padded = (size_t)eq_align_run((uint64_t)k);
   const size_t left = (size_t)(end - x); /* whole rows fit while row * stride + padded <= left */
   int32_t direct = left < padded ? 0 : eq_min32((int32_t)((left - padded) / stride) + 1, m);
@@ -172,21 +176,43 @@ static void run_packed_pixels(const eq_step_io *io, const eq_conv2d_params *p, i
   io->kernels->packed_gemm_s8(out + (size_t)direct * out_pixel, out_pixel, &tail, weights, m - direct, n, linear);
 }
 
+/* This part's share of n output channels of a pointwise convolution: some of the pixels or, where those are few, of the
+ * lines' channels. */
 static void run_packed_pointwise(const eq_step_io *io, const eq_conv2d_params *p, int8_t *out, const int8_t *in,
-                                 const int8_t *end, const int8_t *weights, const eq_linear_s8 *linear) {
-  const size_t pixel = (size_t)p->input[C];
+                                 const int8_t *end, const int8_t *weights, int32_t n, const eq_linear_s8 *linear) {
+  const size_t in_pixel = (size_t)p->input[C], out_pixel = (size_t)p->output[C];
+  int32_t from, to;
   if (p->input[H] == p->output[H] && p->input[W] == p->output[W]) {
-    const int32_t pixels = p->output[N] * p->output[H] * p->output[W];
-    run_packed_pixels(io, p, out, in, pixel, end, weights, pixels, linear);
+    eq_share(io, p->output[N] * p->output[H] * p->output[W], EQ_GEMM_ROWS, &from, &to);
+    if (from == to) return;
+    run_packed_pixels(io, p, out + (size_t)from * out_pixel, in + (size_t)from * in_pixel, in_pixel, end, weights,
+                      to - from, n, linear);
     return;
   }
-  for (int32_t image = 0; image < p->output[N]; image++) {
-    for (int32_t y = 0; y < p->output[H]; y++, out += (size_t)p->output[W] * (size_t)p->output[C]) {
-      const size_t line = (size_t)image * (size_t)p->input[H] + (size_t)y * (size_t)p->stride[0];
-      run_packed_pixels(io, p, out, in + line * (size_t)p->input[W] * pixel, pixel * (size_t)p->stride[1], end, weights,
-                        p->output[W], linear);
-    }
+  eq_share(io, p->output[N] * p->output[H], 1, &from, &to);
+  for (int32_t line = from; line < to; line++) {
+    const size_t image = (size_t)(line / p->output[H]), y = (size_t)(line % p->output[H]) * (size_t)p->stride[0];
+    const size_t pixel = (image * (size_t)p->input[H] + y) * (size_t)p->input[W];
+    run_packed_pixels(io, p, out + (size_t)line * (size_t)p->output[W] * out_pixel, in + pixel * in_pixel,
+                      in_pixel * (size_t)p->stride[1], end, weights, p->output[W], n, linear);
   }
+}
+
+/* The same when there are fewer pixels than a part would want: every pixel, but a share of the channels. */
+static void run_packed_channels(const eq_step_io *io, const eq_conv2d_params *p, int8_t *out, const int8_t *in,
+                                const int8_t *end, const int8_t *weights, const eq_linear_s8 *linear) {
+  const int32_t granule = eq_layout_of(io->layout).channels;
+  int32_t from, to;
+  eq_share(io, p->output[C], granule, &from, &to);
+  if (from == to) return;
+  eq_step_io whole = *io;
+  whole.part = whole.parts = 0;
+  eq_linear_s8 part = *linear;
+  part.bias += from;
+  part.multipliers += from;
+  part.shifts += from;
+  weights += (size_t)(from / granule) * eq_packed_group_bytes(io->layout, p->input[C]);
+  run_packed_pointwise(&whole, p, out + from, in, end, weights, to - from, &part);
 }
 
 /* Output pixels x .. x + m of a line from the strip that was filled for them; `first` is the group's first input byte. */
@@ -238,7 +264,7 @@ static void find_inside(const eq_conv2d_params *p, const eq_strips *strips, int3
   if (strips->patches != 0 || *last <= *first) *first = *last = p->output[W];
 }
 
-/* Every group's channels, line by line, so that an output may follow its input through memory. */
+/* Every group's channels, line by line, so that an output may follow its input through memory; this part's lines. */
 static void run_packed_windows(const eq_step_io *io, const eq_conv2d_params *p, int8_t *out, const int8_t *in,
                                const int8_t *weights, const eq_linear_s8 *linear) {
   const int32_t n = p->output[C] / p->groups, k = (int32_t)depth(p);
@@ -246,31 +272,33 @@ static void run_packed_windows(const eq_step_io *io, const eq_conv2d_params *p, 
   const size_t group_bytes = (size_t)eq_packed_bytes(io->layout, n, k);
   int32_t inside_first, inside_last;
   find_inside(p, &strips, &inside_first, &inside_last);
-  for (int32_t image = 0; image < p->output[N]; image++) {
-    for (int32_t y = 0; y < p->output[H]; y++, out += (size_t)p->output[W] * (size_t)p->output[C]) {
-      const eq_line line = {in, y * p->stride[0] - p->padding[0]};
-      const int32_t last_y = line.first_y + (p->kernel[0] - 1) * p->dilation[0];
-      const bool tall = line.first_y >= 0 && last_y < p->input[H];
-      for (int32_t x = 0, m; x < p->output[W]; x += m) {
-        if (tall && x == inside_first) {
-          m = inside_last - inside_first;
-          run_inside(io, p, &strips, out, &line, inside_first, inside_last, weights, linear);
-          continue;
-        }
-        const int32_t stop = tall && x < inside_first ? inside_first : p->output[W];
-        m = eq_min32(strips.pixels, stop - x);
-        const size_t row_bytes = eq_fill_strip(io->scratch, p, &line, x, m);
-        eq_linear_s8 part = *linear;
-        for (int32_t g = 0; g < p->groups; g++) {
-          run_strip(io, p, &strips, out + (size_t)x * (size_t)p->output[C] + (size_t)(g * n), row_bytes, m,
-                    (size_t)(g * (p->input[C] / p->groups)), weights + (size_t)g * group_bytes, &part);
-          part.bias += n;
-          part.multipliers += n;
-          part.shifts += n;
-        }
+  int32_t from, to;
+  eq_share(io, p->output[N] * p->output[H], 1, &from, &to);
+  out += (size_t)from * (size_t)p->output[W] * (size_t)p->output[C];
+  for (int32_t l = from; l < to; l++, out += (size_t)p->output[W] * (size_t)p->output[C]) {
+    const int32_t y = l % p->output[H];
+    const size_t image_bytes = (size_t)p->input[H] * (size_t)p->input[W] * (size_t)p->input[C];
+    const eq_line line = {in + (size_t)(l / p->output[H]) * image_bytes, y * p->stride[0] - p->padding[0]};
+    const int32_t last_y = line.first_y + (p->kernel[0] - 1) * p->dilation[0];
+    const bool tall = line.first_y >= 0 && last_y < p->input[H];
+    for (int32_t x = 0, m; x < p->output[W]; x += m) {
+      if (tall && x == inside_first) {
+        m = inside_last - inside_first;
+        run_inside(io, p, &strips, out, &line, inside_first, inside_last, weights, linear);
+        continue;
+      }
+      const int32_t stop = tall && x < inside_first ? inside_first : p->output[W];
+      m = eq_min32(strips.pixels, stop - x);
+      const size_t row_bytes = eq_fill_strip(io->scratch, p, &line, x, m);
+      eq_linear_s8 part = *linear;
+      for (int32_t g = 0; g < p->groups; g++) {
+        run_strip(io, p, &strips, out + (size_t)x * (size_t)p->output[C] + (size_t)(g * n), row_bytes, m,
+                  (size_t)(g * (p->input[C] / p->groups)), weights + (size_t)g * group_bytes, &part);
+        part.bias += n;
+        part.multipliers += n;
+        part.shifts += n;
       }
     }
-    in += (size_t)p->input[H] * (size_t)p->input[W] * (size_t)p->input[C];
   }
 }
 
@@ -291,11 +319,17 @@ void eq_op_conv2d(const eq_step_io *io, const eq_conv2d_params *p) {
     run_packed_windows(io, p, out, in, weights, &linear);
     return;
   }
+  if (!packed && io->part != 0) return; /* row-major weights are not worth dividing */
   const int8_t *end = in + (size_t)p->input[N] * (size_t)p->input[H] * (size_t)p->input[W] * (size_t)p->input[C];
+  const uint32_t pixels = (uint32_t)(p->output[N] * p->output[H] * p->output[W]);
+  if (packed && p->groups == 1 && pixels < io->parts * PART_PIXELS) {
+    run_packed_channels(io, p, out, in, end, weights, &linear);
+    return;
+  }
   const size_t group_bytes = packed ? (size_t)eq_packed_bytes(io->layout, n, (int32_t)k) : (size_t)n * k;
   for (int32_t group = 0; group < p->groups; group++) {
     if (packed) {
-      run_packed_pointwise(io, p, out, in, end, weights, &linear);
+      run_packed_pointwise(io, p, out, in, end, weights, n, &linear);
     } else {
       (pointwise ? run_pointwise : run_gathered)(io, p, out, in, weights, &linear);
     }

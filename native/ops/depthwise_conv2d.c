@@ -137,11 +137,13 @@ void eq_op_depthwise_conv2d(const eq_step_io *io, const eq_depthwise_conv2d_para
   const uintptr_t written = (uintptr_t)out, read = (uintptr_t)image;
   const size_t images = (size_t)p->output[N];
   const bool apart = written + images * out_bytes <= read || read + images * in_bytes <= written;
+  int32_t from, to;
+  eq_share(io, p->output[H], 1, &from, &to); /* lines of every image */
   for (int32_t n = 0; n < p->output[N]; n++, image += in_bytes, out += out_bytes) {
     span rows;
-    for (int32_t y = 0; y < p->output[H]; y = rows.to) {
+    for (int32_t y = from; y < to; y = rows.to) {
       rows = find_span(y, p, 0);
-      if (!apart) rows.to = y + 1;
+      rows.to = apart ? eq_min32(rows.to, to) : y + 1;
       span columns;
       for (int32_t x = 0; x < p->output[W]; x = columns.to) {
         columns = find_span(x, p, 1);

@@ -17,6 +17,11 @@ eq_status eq_runner_use(eq_runner *runner, const char *isa);
 size_t eq_repacked_bytes(const eq_model *model, const char *isa);
 void eq_model_repack(void *to, const eq_model *model, const char *isa);
 const char *eq_isa_name(uint32_t i);
+typedef ... eq_pool;
+eq_pool *eq_pool_start(uint32_t count);
+void eq_pool_stop(eq_pool *pool);
+uint64_t eq_pool_cpu_ns(const eq_pool *pool, uint32_t i);
+void eq_runner_take_threads(eq_runner *runner, const eq_pool *pool);
 void *eq_input(const eq_runner *runner, uint32_t i);
 const void *eq_output(const eq_runner *runner, uint32_t i);
 const void *eq_tensor(const eq_runner *runner, uint32_t id);
@@ -34,6 +39,7 @@ SOURCE = """
 #include <time.h>
 #include "edgeq/edgeq.h"
 #include "kernels/kernels.h"
+#include "threads.h"
 
 static uint64_t now_ns(void) {
   struct timespec now;
@@ -45,6 +51,10 @@ static uint64_t now_ns(void) {
 static const char *eq_isa_name(uint32_t i) {
   const eq_kernels *table = eq_kernels_at(i);
   return table == NULL ? NULL : table->isa;
+}
+
+static void eq_runner_take_threads(eq_runner *runner, const eq_pool *pool) {
+  runner->threads = eq_pool_threads(pool);
 }
 
 /* Run one inference and write the nanoseconds of each step. */

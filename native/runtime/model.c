@@ -159,7 +159,7 @@ static eq_status check_overlaps(const eq_model *m, const eq_step_record *s, uint
     for (uint32_t j = 0; j < s->input_count; j++) {
       if (!tensor_overlaps(m, inputs[j], offset, bytes)) continue;
       if (!spend(work, (uint64_t)i + j)) return EQ_ERR_STEP; /* which a rule may add up */
-      if (sharing(m, s, j, i) == EQ_APART) return EQ_ERR_STEP;
+      if (s->parts > 1 || sharing(m, s, j, i) == EQ_APART) return EQ_ERR_STEP;
     }
   }
   for (uint32_t j = 0; j < s->input_count; j++) {
@@ -174,7 +174,7 @@ static eq_status check_step(const eq_model *m, const eq_step_record *s, uint32_t
   const eq_step_kind *kind = eq_step_kind_of(s->code);
   if (kind == NULL) return EQ_ERR_OP;
   const uint32_t count = (uint32_t)s->input_count + s->output_count;
-  if (s->reserved != 0 || s->first_operand != *operands) return EQ_ERR_STEP;
+  if (s->parts > (kind->divides ? EQ_MAX_PARTS : 0) || s->first_operand != *operands) return EQ_ERR_STEP;
   if (count > h->operand_count - s->first_operand) return EQ_ERR_STEP;
   *operands += count;
   for (uint32_t i = 0; i < count; i++) {
@@ -193,7 +193,7 @@ static eq_status check_step(const eq_model *m, const eq_step_record *s, uint32_t
       .operands = m->operands + s->first_operand,
       .n_inputs = s->input_count,
       .n_outputs = s->output_count,
-      .scratch_bytes = s->scratch_bytes,
+      .scratch_bytes = eq_part_scratch(s),
       .layout = h->layout,
   };
   const eq_status status = kind->check(&seen, m->params + s->params_offset);

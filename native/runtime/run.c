@@ -10,6 +10,7 @@ eq_status eq_runner_init(eq_runner *runner, const eq_model *model, void *arena, 
   if (arena_bytes < model->header->arena_bytes || (uintptr_t)arena % 16 != 0) return EQ_ERR_ARENA;
   runner->model = model;
   runner->arena = arena;
+  runner->threads = NULL;
   return eq_runner_use(runner, NULL);
 }
 
@@ -55,7 +56,8 @@ const void *eq_output(const eq_runner *runner, uint32_t i) {
 
 uint32_t eq_step_count(const eq_model *model) { return model->header->step_count; }
 
-void eq_run_step(const eq_runner *runner, uint32_t i) {
+/* Run one part of step i; part 0 of 1 is the whole. */
+static void run_part(const eq_runner *runner, uint32_t i, uint32_t part, uint32_t parts) {
   const eq_model *m = runner->model;
   const eq_step_record *s = &m->steps[i];
   const eq_step_io io = {
@@ -65,11 +67,36 @@ void eq_run_step(const eq_runner *runner, uint32_t i) {
       .operands = m->operands + s->first_operand,
       .n_inputs = s->input_count,
       .n_outputs = s->output_count,
-      .scratch = runner->arena + s->scratch_offset,
+      .scratch = runner->arena + s->scratch_offset + part * eq_part_scratch(s),
       .kernels = runner->kernels,
       .layout = m->header->layout,
+      .part = part,
+      .parts = parts,
   };
   eq_step_kind_of(s->code)->run(&io, m->params + s->params_offset);
+}
+
+typedef struct divided_step {
+  const eq_runner *runner;
+  uint32_t step;
+  uint32_t parts;
+} divided_step;
+
+static void run_divided(const void *context, uint32_t part) {
+  const divided_step *d = context;
+  run_part(d->runner, d->step, part, d->parts);
+}
+
+void eq_run_step(const eq_runner *runner, uint32_t i) {
+  const eq_threads *threads = runner->threads;
+  const uint32_t most = runner->model->steps[i].parts;
+  const uint32_t parts = threads == NULL || threads->count < most ? (threads == NULL ? 1 : threads->count) : most;
+  if (parts <= 1) {
+    run_part(runner, i, 0, 1);
+    return;
+  }
+  const divided_step divided = {runner, i, parts};
+  threads->run(threads, run_divided, &divided, parts);
 }
 
 void eq_run(const eq_runner *runner) {

@@ -2,13 +2,13 @@
  * The table of all kinds of steps, made from the generated list. */
 #include "runtime/steps.h"
 
-#define EQ_STEP(code, name, mask)                                                                             \
+#define EQ_STEP(code, name, mask, divides)                                                                             \
   static eq_status check_##name(const eq_step_check *s, const void *params) { return eq_check_##name(s, params); } \
   static void run_##name(const eq_step_io *io, const void *params) { eq_op_##name(io, params); }
 EQ_STEPS(EQ_STEP)
 #undef EQ_STEP
 
-#define EQ_STEP(code, name, mask) [code] = {check_##name, run_##name, sizeof(eq_##name##_params), mask},
+#define EQ_STEP(code, name, mask, divides) [code] = {check_##name, run_##name, sizeof(eq_##name##_params), mask, divides},
 static const eq_step_kind kinds[EQ_MAX_STEP_CODE + 1] = {EQ_STEPS(EQ_STEP)};
 #undef EQ_STEP
 

@@ -3,6 +3,7 @@
 #ifndef EDGEQ_RUNTIME_STEPS_H
 #define EDGEQ_RUNTIME_STEPS_H
 
+#include "edgeq/format.h"
 #include "edgeq/ops.h"
 
 typedef struct eq_step_kind {
@@ -10,7 +11,13 @@ typedef struct eq_step_kind {
   void (*run)(const eq_step_io *io, const void *params);
   uint32_t params_bytes;
   uint32_t in_place; /* bit i: the first output may take over the memory of input i */
+  bool divides;      /* it can run in parts */
 } eq_step_kind;
+
+/* Scratch bytes of one of a step's parts; each part's begins as many bytes after the one before. */
+static inline uint32_t eq_part_scratch(const eq_step_record *s) {
+  return s->parts > 1 ? s->scratch_bytes / s->parts / 16 * 16 : s->scratch_bytes;
+}
 
 /* The kind with this code, or NULL. */
 const eq_step_kind *eq_step_kind_of(uint32_t code);

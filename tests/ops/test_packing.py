@@ -65,7 +65,7 @@ def test_a_chain_never_exceeds_its_limit_and_could_not_be_longer() -> None:
 
 @pytest.mark.parametrize("name", ["conv2d", "depthwise_conv2d", "fully_connected"])
 @pytest.mark.parametrize("layout", LAYOUTS)
-def test_steps_compute_the_same_with_packed_weights(name: str, layout: int) -> None:
+def test_steps_compute_the_same_with_packed_weights_in_any_number_of_parts(name: str, layout: int) -> None:
     rng = np.random.default_rng(layout)
     op = next(op for op in all_ops() if op.name == name)
     packed = 0
@@ -80,8 +80,9 @@ def test_steps_compute_the_same_with_packed_weights(name: str, layout: int) -> N
         assert source is not None
         codes = rng.integers(-128, 128, source.shape, np.int8)
         (expected,) = folded.step.reference_q([codes])
-        (found,) = call_step(folded.step, [codes], [expected], layout=layout)
-        np.testing.assert_array_equal(found, expected, err_msg=str(folded.step))
+        for parts in (1, int(rng.integers(2, 5))):
+            (found,) = call_step(folded.step, [codes], [expected], layout=layout, parts=parts)
+            np.testing.assert_array_equal(found, expected, err_msg=f"{parts} parts of {folded.step}")
         restored = folded.step.packed(layout).unpacked(layout)
         assert np.array_equal(restored.weights.reshape(-1), folded.step.weights.reshape(-1))  # type: ignore[attr-defined]
     assert packed > 20

@@ -39,11 +39,20 @@ eq_status eq_model_open(eq_model *model, const void *bytes, size_t n_bytes);
 /* Compare the CRC of everything after the header with the header's. */
 eq_status eq_model_check_payload(const eq_model *model);
 
+/* Threads that a port supplies. run calls work(context, part) for each part below `parts` <= count, at the same time, and
+ * returns when all are done. */
+typedef struct eq_threads {
+  uint32_t count;
+  void (*run)(const struct eq_threads *threads, void (*work)(const void *context, uint32_t part), const void *context,
+              uint32_t parts);
+} eq_threads;
+
 /* A model bound to memory. */
 typedef struct eq_runner {
   const eq_model *model;
   uint8_t *arena;
   const struct eq_kernels *kernels;
+  const eq_threads *threads; /* NULL after eq_runner_init; may be set to threads that outlive the runner */
 } eq_runner;
 
 /* Bytes of arena that a model needs, inputs, outputs and scratch included. */

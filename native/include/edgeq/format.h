@@ -22,8 +22,9 @@
 #define EQ_FLAG_KEEPS_TENSORS 1
 #define EQ_KNOWN_FLAGS 1
 #define EQ_MAX_RANK 6
+#define EQ_MAX_PARTS 4
 #define EQ_NAME_BYTES 32
-#define EQ_FORMAT_HASH UINT32_C(0x34D40ACF)
+#define EQ_FORMAT_HASH UINT32_C(0xE562DAA1)
 #define EQ_DTYPE_S8 1
 #define EQ_DTYPE_U8 2
 #define EQ_DTYPE_S16 3
@@ -82,7 +83,7 @@ typedef struct eq_step_record {
   uint16_t code; /* kind of step, see ops.h */
   uint16_t input_count; /* operands that it reads */
   uint16_t output_count; /* operands that it writes */
-  uint16_t reserved; /* zero */
+  uint16_t parts; /* equal shares that may run at the same time, each with its share of the scratch; 0 is 1 */
   uint32_t first_operand; /* its first operand, right after those of the step before; inputs, then outputs */
   uint32_t params_offset; /* its parameter struct in the params section */
   uint32_t scratch_offset; /* its scratch memory in the arena, a multiple of 16 */

@@ -402,35 +402,35 @@ typedef struct eq_requant_params {
 eq_status eq_check_requant(const eq_step_check *s, const eq_requant_params *p);
 void eq_op_requant(const eq_step_io *io, const eq_requant_params *p);
 
-/* X(code, name, mask of the inputs whose memory the output may take over). */
+/* X(code, name, mask of the inputs whose memory the output may take over, whether it runs in parts). */
 #define EQ_STEPS(X) \
-  X(1, lut, 1) \
-  X(2, conv2d, 0) \
-  X(3, depthwise_conv2d, 0) \
-  X(4, transpose_conv, 0) \
-  X(5, batch_matmul, 0) \
-  X(6, conv2d_s16, 0) \
-  X(10, add, 3) \
-  X(11, mul, 3) \
-  X(12, minmax, 3) \
-  X(13, squared_difference, 3) \
-  X(14, prelu, 3) \
-  X(15, pool, 0) \
-  X(16, softmax, 1) \
-  X(17, l2_normalization, 1) \
-  X(18, reduce, 0) \
-  X(24, lut_s16, 1) \
-  X(25, sigmoid_s16, 1) \
-  X(26, softmax_s16, 0) \
-  X(30, copy, 0) \
-  X(31, concat, 0) \
-  X(32, split, 0) \
-  X(33, pad, 0) \
-  X(34, take, 0) \
-  X(35, gather, 0) \
-  X(36, resize_bilinear, 0) \
-  X(37, arg_max, 0) \
-  X(38, requant, 0)
+  X(1, lut, 1, false) \
+  X(2, conv2d, 0, true) \
+  X(3, depthwise_conv2d, 0, true) \
+  X(4, transpose_conv, 0, false) \
+  X(5, batch_matmul, 0, false) \
+  X(6, conv2d_s16, 0, false) \
+  X(10, add, 3, false) \
+  X(11, mul, 3, false) \
+  X(12, minmax, 3, false) \
+  X(13, squared_difference, 3, false) \
+  X(14, prelu, 3, false) \
+  X(15, pool, 0, false) \
+  X(16, softmax, 1, false) \
+  X(17, l2_normalization, 1, false) \
+  X(18, reduce, 0, false) \
+  X(24, lut_s16, 1, false) \
+  X(25, sigmoid_s16, 1, false) \
+  X(26, softmax_s16, 0, false) \
+  X(30, copy, 0, false) \
+  X(31, concat, 0, false) \
+  X(32, split, 0, false) \
+  X(33, pad, 0, false) \
+  X(34, take, 0, false) \
+  X(35, gather, 0, false) \
+  X(36, resize_bilinear, 0, false) \
+  X(37, arg_max, 0, false) \
+  X(38, requant, 0, false)
 /* X(code, name) of the steps with a rule of their own on memory that outputs and inputs share. */
 #define EQ_SHARING_STEPS(X) \
   X(2, conv2d) \

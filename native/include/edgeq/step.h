@@ -32,6 +32,8 @@ typedef struct eq_step_io {
   void *scratch; /* 16-byte aligned; as many bytes as the step's Python class asks for */
   const struct eq_kernels *kernels;
   uint32_t layout; /* the order of weights, EQ_LAYOUT_... */
+  uint32_t part;   /* which of `parts` equal shares of the step to run; parts is 0 or 1 for the whole step, and more only for */
+  uint32_t parts;  /* kinds that divide, whose shares may run at the same time, each with scratch of its own */
 } eq_step_io;
 
 static inline const void *eq_in(const eq_step_io *io, uint32_t i) {
@@ -52,6 +54,15 @@ typedef enum eq_sharing {
   EQ_OVER,  /* lie over it there; what it covers of the input is gone when the step ends */
   EQ_SAME,  /* lie there as the part of input 0 that it is: the step changes no byte */
 } eq_sharing;
+
+/* The share of this part: items *from .. *to of `count`, in multiples of `granule` but for the last part's end. */
+static inline void eq_share(const eq_step_io *io, int32_t count, int32_t granule, int32_t *from, int32_t *to) {
+  const int64_t granules = ((int64_t)count + granule - 1) / granule;
+  const int64_t parts = io->parts > 1 ? io->parts : 1;
+  const int64_t first = granules * io->part / parts * granule, end = granules * (io->part + 1) / parts * granule;
+  *from = (int32_t)(first < count ? first : count);
+  *to = (int32_t)(end < count ? end : count);
+}
 
 /* What eq_check_<name>() knows: the sizes of operands, scratch and constants. */
 typedef struct eq_step_check {

@@ -20,9 +20,10 @@
 
 #include "edgeq/edgeq.h"
 #include "kernels/kernels.h"
+#include "threads.h"
 
 enum { EXIT_USAGE = 1, EXIT_NO_MEMORY = 3, EXIT_BAD_INPUT = 8, EXIT_STORAGE = 9 };
-enum { MAX_RUNS = 1000000, MAX_THREADS = 64 };
+enum { MAX_RUNS = 1000000 };
 
 /* A system call that no kernel has (it answers ENOSYS): native/port/qemu/count.c sees it and notes how many
  * instructions ran. The argument is the step about to run, the step count after the last, or CALIBRATE. */
@@ -38,6 +39,7 @@ typedef struct options {
   const char *isa;
   uint32_t repeat;
   uint32_t warmup;
+  uint32_t threads;
   bool check;
   bool count;
 } options;
@@ -55,7 +57,7 @@ static const char usage[] =
     "  --crc FILE      a 32-bit CRC of every step's outputs, for every sample\n"
     "  --profile FILE  nanoseconds of every step in every run, and of getting ready, as JSON\n"
     "  --repeat N      runs of each sample, 1 without it; --warmup N more before them, which are not timed\n"
-    "  --threads N     at most N threads (1 to 64); this version uses one\n"
+    "  --threads N     at most N threads (1 to 4, 1 without it) for the steps that the model lets be divided\n"
     "  --isa NAME      kernels to use instead of the fastest ones; EDGEQ_ISA does the same\n"
     "  --check         check the CRC of the whole model file first\n"
     "  --count         tell the emulator's instruction counter when a step starts; no times in the profile\n";
@@ -81,7 +83,7 @@ static uint32_t parse_number(const char *option, const char *text, uint32_t low,
 }
 
 static options parse_options(int argc, char **argv) {
-  options o = {.repeat = 1, .isa = getenv("EDGEQ_ISA")};
+  options o = {.repeat = 1, .threads = 1, .isa = getenv("EDGEQ_ISA")};
   for (int i = 1; i < argc; i++) {
     const char *name = argv[i];
     if (strcmp(name, "--help") == 0) {
@@ -118,7 +120,7 @@ static options parse_options(int argc, char **argv) {
     } else if (strcmp(name, "--warmup") == 0) {
       o.warmup = parse_number(name, value, 0, MAX_RUNS);
     } else if (strcmp(name, "--threads") == 0) {
-      parse_number(name, value, 1, MAX_THREADS);
+      o.threads = parse_number(name, value, 1, EQ_MAX_PARTS);
     } else {
       fail(EXIT_USAGE, "there is no option '%s'; try --help", name);
     }
@@ -265,13 +267,16 @@ static uint32_t write_outputs(const eq_runner *runner, FILE *file, const char *p
   return crc;
 }
 
-static void write_profile(const eq_runner *runner, const options *o, uint64_t open_ns, const uint64_t *ns,
-                          uint64_t runs) {
+static void write_profile(const eq_runner *runner, const eq_pool *pool, const options *o, uint64_t open_ns,
+                          const uint64_t *ns, uint64_t runs) {
   FILE *file = create(o->profile);
   const uint32_t steps = eq_step_count(runner->model);
-  fprintf(file, "{\"isa\": \"%s\", \"threads\": 1, \"warmup\": %" PRIu32 ", \"runtime_bytes\": %zu, \"open_ns\": %" PRIu64
-          ", \"step_ns\": [",
-          eq_runner_isa(runner), o->warmup, sizeof(eq_model) + sizeof(eq_runner), open_ns);
+  fprintf(file, "{\"isa\": \"%s\", \"threads\": %" PRIu32 ", \"warmup\": %" PRIu32 ", \"runtime_bytes\": %zu, "
+          "\"open_ns\": %" PRIu64 ", ",
+          eq_runner_isa(runner), o->threads, o->warmup, sizeof(eq_model) + sizeof(eq_runner), open_ns);
+  fputs("\"cpu_ns\": [", file);
+  for (uint32_t i = 0; i < o->threads; i++) fprintf(file, i == 0 ? "%" PRIu64 : ", %" PRIu64, eq_pool_cpu_ns(pool, i));
+  fputs("], \"step_ns\": [", file);
   for (uint64_t run = 0; run < runs; run++) {
     fputs(run == 0 ? "\n[" : ",\n[", file);
     for (uint32_t i = 0; i < steps; i++) fprintf(file, i == 0 ? "%" PRIu64 : ", %" PRIu64, ns[run * steps + i]);
@@ -291,6 +296,9 @@ int main(int argc, char **argv) {
   repack(&model, &o);
   start_runner(&runner, &model, &o);
   const uint64_t open_ns = now_ns() - start;
+  eq_pool *pool = eq_pool_start(o.threads);
+  if (pool == NULL) fail(EXIT_NO_MEMORY, "cannot start %" PRIu32 " threads", o.threads);
+  if (o.threads > 1) runner.threads = eq_pool_threads(pool);
 
   bytes input = {NULL, 0};
   size_t samples = 1;
@@ -332,7 +340,8 @@ int main(int argc, char **argv) {
   }
   finish(output, o.output);
   finish(crcs, o.crc);
-  if (ns != NULL) write_profile(&runner, &o, open_ns, ns, o.count ? 0 : runs);
+  if (ns != NULL) write_profile(&runner, pool, &o, open_ns, ns, o.count ? 0 : runs);
+  eq_pool_stop(pool);
   printf("EQRUN DONE crc=%08" PRIx32 "\n", crc);
   if (fflush(stdout) != 0) return EXIT_STORAGE;
   return 0;
