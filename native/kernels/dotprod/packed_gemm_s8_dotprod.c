@@ -1,0 +1,276 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * Product of int8 rows with packed weights by SDOT: tiles of up to eight rows by eight channels, a single row by 32. */
+#if defined(__aarch64__)
+#include "kernels/neon/requant_neon.h"
+#include "kernels/packed.h"
+#include "kernels/requant.h"
+
+#define TARGET __attribute__((target("arch=armv8.2-a+dotprod")))
+#define TILE_INLINE TARGET EQ_ALWAYS_INLINE
+
+enum { GROUP = 8, HEAD_BYTES = 4 * GROUP, BLOCK_BYTES = 4 * GROUP, ROWS = 8, WIDE = 4, CHAINS = 8 };
+
+/* What all tiles of a call share. */
+typedef struct product {
+  const eq_gemm_rows *x;
+  size_t out_stride;
+  size_t group_bytes;
+  eq_codes codes;
+  eq_requant_form form;
+} product;
+
+/* sums += four inputs of each row, at lane `lane` of x, times those of eight channels. */
+#define ADD_BLOCK(lane)                                                 \
+  do {                                                                  \
+    const int8x16_t low = vld1q_s8(w), high = vld1q_s8(w + 16);         \
+    _Pragma("GCC unroll 8") for (int r = 0; r < rows; r++) {            \
+      sums[r][0] = vdotq_laneq_s32(sums[r][0], low, inputs[r], lane);   \
+      sums[r][1] = vdotq_laneq_s32(sums[r][1], high, inputs[r], lane);  \
+    }                                                                   \
+    w += BLOCK_BYTES;                                                   \
+  } while (0)
+
+/* sums += the products of rows first .. first + rows - 1 with one group of channels, whose blocks begin at w. */
+TILE_INLINE void add_rows(int32x4_t sums[ROWS][2], const eq_gemm_rows *x, size_t first, const int8_t *w, int rows) {
+  int32_t i = 0;
+  do {
+    const int8_t *row[ROWS];
+    row[0] = x->runs[i] + first * x->stride;
+#pragma GCC unroll 8
+    for (int r = 1; r < rows; r++) {
+      row[r] = row[r - 1] + x->stride;
+      __asm__("" : "+r"(row[r])); /* in a register of its own: compilers would add strides up in the loop */
+    }
+    int8x16_t inputs[ROWS];
+    size_t at = 0;
+    const size_t run = (size_t)x->run, whole = run & ~(size_t)15;
+    for (; at < whole; at += 16) {
+#pragma GCC unroll 8
+      for (int r = 0; r < rows; r++) inputs[r] = vld1q_s8(row[r] + at);
+      ADD_BLOCK(0);
+      ADD_BLOCK(1);
+      ADD_BLOCK(2);
+      ADD_BLOCK(3);
+    }
+    /* inputs beyond the run meet weights of zero */
+    if (at == run) continue;
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++) inputs[r] = vld1q_s8(row[r] + at);
+    ADD_BLOCK(0);
+    if (run - at > 4) ADD_BLOCK(1);
+    if (run - at > 8) ADD_BLOCK(2);
+    if (run - at > 12) ADD_BLOCK(3);
+  } while (++i < x->n_runs);
+}
+#undef ADD_BLOCK
+
+/* chains += the products of row number `row` with 4, 2 or 1 groups of channels. Eight sums at a time hide the latency of
+ * SDOT, so that a group has 1, 2 or 4 for each of its halves; add_chains joins them in the first ones. */
+TILE_INLINE void add_row(int32x4_t chains[CHAINS], const eq_gemm_rows *x, size_t row, const int8_t *w,
+                         size_t group_bytes, int groups) {
+#define ADD_BLOCK(lane)                                                                            \
+  do {                                                                                             \
+    _Pragma("GCC unroll 4") for (int g = 0; g < groups; g++) {                                     \
+      const int8_t *block = w + (size_t)g * group_bytes + lane * BLOCK_BYTES;                      \
+      const int chain = 2 * (g + groups * (lane % (WIDE / groups)));                               \
+      chains[chain] = vdotq_laneq_s32(chains[chain], vld1q_s8(block), inputs, lane);               \
+      chains[chain + 1] = vdotq_laneq_s32(chains[chain + 1], vld1q_s8(block + 16), inputs, lane);  \
+    }                                                                                              \
+  } while (0)
+  int32_t i = 0;
+  do {
+    const int8_t *from = x->runs[i] + row * x->stride;
+    int32_t left = x->run;
+    for (; left >= 16; left -= 16, from += 16, w += 4 * BLOCK_BYTES) {
+      const int8x16_t inputs = vld1q_s8(from);
+      ADD_BLOCK(0);
+      ADD_BLOCK(1);
+      ADD_BLOCK(2);
+      ADD_BLOCK(3);
+    }
+    if (left == 0) continue;
+    const int8x16_t inputs = vld1q_s8(from);
+    ADD_BLOCK(0);
+    if (left > 4) ADD_BLOCK(1);
+    if (left > 8) ADD_BLOCK(2);
+    if (left > 12) ADD_BLOCK(3);
+  } while (++i < x->n_runs);
+#undef ADD_BLOCK
+}
+
+TILE_INLINE void add_chains(int32x4_t chains[CHAINS], int groups) {
+#pragma GCC unroll 2
+  for (int apart = CHAINS / 2; apart >= 2 * groups; apart /= 2) {
+#pragma GCC unroll 4
+    for (int i = 0; i < apart; i++) chains[i] = vaddq_s32(chains[i], chains[i + apart]);
+  }
+}
+
+/* A row of codes from sums of 4, 2 or 1 groups, bias included. */
+TILE_INLINE void store_row(int8_t *out, const product *p, int32x4_t *sums, const eq_linear_s8 *linear, int32_t channel,
+                           int groups, eq_requant_form form) {
+#pragma GCC unroll 4
+  for (int g = 0; g < groups; g++) {
+    eq_channels4 c[2];
+    eq_load_channels8(c, linear, channel + g * GROUP, form);
+    sums[2 * g] = eq_requant4(sums[2 * g], &c[0], form);
+    sums[2 * g + 1] = eq_requant4(sums[2 * g + 1], &c[1], form);
+  }
+  if (groups == 1) {
+    vst1_s8(out, eq_codes8(sums[0], sums[1], &p->codes));
+    return;
+  }
+#pragma GCC unroll 2
+  for (int g = 0; g < groups; g += 2, out += 2 * GROUP, sums += 4) {
+    vst1q_s8(out, eq_codes16(sums[0], sums[1], sums[2], sums[3], &p->codes));
+  }
+}
+
+/* A tile of codes from sums, bias included. */
+TILE_INLINE void store_rows(int8_t *out, const product *p, int32x4_t *sums, const eq_linear_s8 *linear, int32_t channel,
+                            int rows, eq_requant_form form) {
+  eq_channels4 c[2];
+  eq_load_channels8(c, linear, channel, form);
+#pragma GCC unroll 16
+  for (int i = 0; i < 2 * rows; i++) sums[i] = eq_requant4(sums[i], &c[i % 2], form);
+#pragma GCC unroll 4
+  for (int r = 0; r < rows; r += 2, out += 2 * p->out_stride, sums += 4) {
+    const int8x16_t codes = eq_codes16(sums[0], sums[1], sums[2], sums[3], &p->codes);
+    vst1_s8(out, vget_low_s8(codes));
+    vst1_s8(out + p->out_stride, vget_high_s8(codes));
+  }
+}
+
+/* Codes from the sums of forms that no common layer has: rows * channels of them, bias included. */
+static void store_slowly(int8_t *out, const product *p, int32_t *sums, const eq_linear_s8 *linear, int32_t channel,
+                         int32_t rows, int32_t channels) {
+  for (int32_t r = 0; r < rows; r++, out += p->out_stride, sums += channels) {
+    for (int32_t c = 0; c < channels; c++) sums[c] = eq_sub32(sums[c], linear->bias[channel + c]);
+    eq_requant_s8(out, sums, channel, channels, linear);
+  }
+}
+
+/* The forms of common layers get code of their own. */
+#define STORE(store, sums, rows, channels, count)                                          \
+  switch (p->form) {                                                                       \
+    case EQ_FORM_UP:                                                                       \
+      store(out, p, sums, linear, channel, count, EQ_FORM_UP);                             \
+      break;                                                                               \
+    case EQ_FORM_AWAY:                                                                     \
+      store(out, p, sums, linear, channel, count, EQ_FORM_AWAY);                           \
+      break;                                                                               \
+    case EQ_FORM_SINGLE:                                                                   \
+      store(out, p, sums, linear, channel, count, EQ_FORM_SINGLE);                         \
+      break;                                                                               \
+    case EQ_FORM_EXACT:                                                                    \
+      store(out, p, sums, linear, channel, count, EQ_FORM_EXACT);                          \
+      break;                                                                               \
+    default: {                                                                             \
+      int32_t found[(rows) * (channels)];                                                  \
+      for (int i = 0; i < (rows) * (channels) / 4; i++) vst1q_s32(found + 4 * i, sums[i]); \
+      store_slowly(out, p, found, linear, channel, rows, channels);                        \
+    }                                                                                      \
+  }
+
+/* `rows` rows, an even number, of n channels, a multiple of eight. */
+TILE_INLINE void run_rows(int8_t *out, const product *p, size_t row, const int8_t *group, const eq_linear_s8 *linear,
+                          int32_t n, int rows) {
+  for (int32_t channel = 0; channel < n; channel += GROUP, out += GROUP, group += p->group_bytes) {
+    int32x4_t sums[ROWS][2];
+    sums[0][0] = vld1q_s32(linear->bias + channel);
+    sums[0][1] = vld1q_s32(linear->bias + channel + 4);
+#pragma GCC unroll 8
+    for (int r = 1; r < rows; r++) {
+      sums[r][0] = sums[0][0];
+      sums[r][1] = sums[0][1];
+    }
+    add_rows(sums, p->x, row, group + HEAD_BYTES, rows);
+    STORE(store_rows, sums[0], rows, GROUP, rows)
+  }
+}
+
+/* 4, 2 or 1 groups of channels of one row. */
+TILE_INLINE void run_groups(int8_t *out, const product *p, size_t row, const int8_t *group, const eq_linear_s8 *linear,
+                            int32_t channel, int groups) {
+  int32x4_t chains[CHAINS];
+#pragma GCC unroll 8
+  for (int i = 0; i < CHAINS; i++) {
+    chains[i] = i < 2 * groups ? vld1q_s32(linear->bias + channel + 4 * i) : vdupq_n_s32(0);
+  }
+  add_row(chains, p->x, row, group + HEAD_BYTES, p->group_bytes, groups);
+  add_chains(chains, groups);
+  STORE(store_row, chains, 1, groups *GROUP, groups)
+}
+
+typedef void rows_fn(int8_t *out, const product *p, size_t row, const int8_t *group, const eq_linear_s8 *linear,
+                     int32_t n);
+
+TARGET static void run_8(int8_t *out, const product *p, size_t row, const int8_t *group, const eq_linear_s8 *linear,
+                         int32_t n) {
+  run_rows(out, p, row, group, linear, n, 8);
+}
+
+TARGET static void run_4(int8_t *out, const product *p, size_t row, const int8_t *group, const eq_linear_s8 *linear,
+                         int32_t n) {
+  run_rows(out, p, row, group, linear, n, 4);
+}
+
+TARGET static void run_2(int8_t *out, const product *p, size_t row, const int8_t *group, const eq_linear_s8 *linear,
+                         int32_t n) {
+  run_rows(out, p, row, group, linear, n, 2);
+}
+
+TARGET static void run_1(int8_t *out, const product *p, size_t row, const int8_t *group, const eq_linear_s8 *linear,
+                         int32_t n) {
+  int32_t channel = 0;
+  for (; channel + 4 * GROUP <= n; channel += 4 * GROUP, group += 4 * p->group_bytes) {
+    run_groups(out + channel, p, row, group, linear, channel, 4);
+  }
+  if (channel + 2 * GROUP <= n) {
+    run_groups(out + channel, p, row, group, linear, channel, 2);
+    channel += 2 * GROUP;
+    group += 2 * p->group_bytes;
+  }
+  if (channel < n) run_groups(out + channel, p, row, group, linear, channel, 1);
+}
+
+/* The channels of a group that is not full. */
+static void run_last(int8_t *out, const product *p, size_t row, const int8_t *group, const eq_linear_s8 *linear,
+                     int32_t first, int32_t n, int32_t rows, rows_fn *run) {
+  int32_t bias[GROUP] = {0}, multipliers[GROUP] = {0};
+  int8_t shifts[GROUP] = {0}, codes[ROWS * GROUP];
+  for (int32_t c = 0; c < n; c++) {
+    bias[c] = linear->bias[first + c];
+    multipliers[c] = linear->multipliers[first + c];
+    shifts[c] = linear->shifts[first + c];
+  }
+  eq_linear_s8 padded = *linear;
+  padded.bias = bias;
+  padded.multipliers = multipliers;
+  padded.shifts = shifts;
+  product into = *p;
+  into.out_stride = GROUP;
+  run(codes, &into, row, group, &padded, GROUP);
+  for (int32_t r = 0; r < rows; r++) {
+    for (int32_t c = 0; c < n; c++) out[(size_t)r * p->out_stride + (size_t)c] = codes[r * GROUP + c];
+  }
+}
+
+void eq_packed_gemm_s8_dotprod(int8_t *out, size_t out_stride, const eq_gemm_rows *x, const int8_t *w, int32_t m,
+                               int32_t n, const eq_linear_s8 *linear) {
+  const product p = {
+      .x = x, .out_stride = out_stride, .group_bytes = eq_packed_group_bytes(EQ_LAYOUT_C8K4, x->n_runs * x->run),
+      .codes = eq_codes_of(linear), .form = eq_requant_form_of(linear, n),
+  };
+  const int32_t whole = n / GROUP * GROUP;
+  for (int32_t row = 0, rows; row < m; row += rows, out += (size_t)rows * out_stride) {
+    const int32_t left = m - row;
+    rows = left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1;
+    rows_fn *const run = rows == 8 ? run_8 : rows == 4 ? run_4 : rows == 2 ? run_2 : run_1;
+    run(out, &p, (size_t)row, w, linear, whole);
+    if (whole == n) continue;
+    run_last(out + whole, &p, (size_t)row, w + (size_t)(whole / GROUP) * p.group_bytes, linear, whole, n - whole, rows,
+             run);
+  }
+}
+#endif
