@@ -24,7 +24,7 @@ from edgeq.quantize.methods import parse
 from edgeq.quantize.recipe import Recipe
 from edgeq.quantize.static import quantize_for_shape, quantize_static
 from edgeq.rewrite.boundary import strip_boundary
-from edgeq.rewrite.shrink import shrink
+from edgeq.rewrite.shrink import Shrunk, shrink
 from edgeq.rewrite.simplify import simplify_float
 
 Batches = Iterable[Sequence[np.ndarray]]
@@ -90,16 +90,23 @@ def convert_graph(
         simplified = graph if keep_tensors else simplify_float(graph)
         quantized = quantize_static(simplified, batches, method=method, equalized=not keep_tensors, progress=progress)
     if not keep_tensors:
-        quantized = shrink(quantized, rounding=rounding)
+        quantized = shrink(quantized, rounding=rounding).graph
     plan = make_plan(quantized, rounding=rounding, board=board, keep_tensors=keep_tensors)
     return Converted(plan, dataclasses.replace(recipe, rounding=rounding.value))
 
 
-def plan_without_data(graph: Graph, *, board: Board | None = None) -> Plan:
-    """Plan a graph for its sizes alone: a float graph gets made-up ranges, so the results of a run mean nothing.
+def integers_without_data(graph: Graph) -> tuple[Shrunk, Rounding]:
+    """Return an integer graph with the sizes of a source graph, and the rounding that its conversion would have.
 
-    A float graph is not shrunk: which channels are constant depends on its real ranges. Conversion may need less.
+    A float graph gets made-up ranges, so the results of a run mean nothing. It is not shrunk, since which channels are
+    constant depends on the real ranges; its conversion may come out smaller.
     """
     if is_quantized(graph):
-        return make_plan(shrink(graph, rounding=Rounding.TFLITE), rounding=Rounding.TFLITE, board=board)
-    return make_plan(quantize_for_shape(simplify_float(graph)), rounding=Rounding.NATIVE, board=board)
+        return shrink(graph, rounding=Rounding.TFLITE), Rounding.TFLITE
+    return Shrunk(quantize_for_shape(simplify_float(graph))), Rounding.NATIVE
+
+
+def plan_without_data(graph: Graph, *, board: Board | None = None) -> Plan:
+    """Plan a graph for its sizes alone, see ``integers_without_data``."""
+    integers, rounding = integers_without_data(graph)
+    return make_plan(integers.graph, rounding=rounding, board=board)

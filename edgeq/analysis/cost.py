@@ -9,6 +9,7 @@ from pathlib import Path
 
 from edgeq.board import Board
 from edgeq.compile.plan import Plan, PlannedStep
+from edgeq.compile.planner import make_plan
 from edgeq.compile.traffic import bytes_moved
 from edgeq.errors import UnsupportedError
 from edgeq.format.read import is_model
@@ -17,7 +18,7 @@ from edgeq.ir.dtypes import DType
 from edgeq.ir.graph import ABSENT, Graph
 from edgeq.ops.base import step_fields
 from edgeq.paths import read_bytes
-from edgeq.pipeline import is_quantized, plan_without_data, read_plan, read_source
+from edgeq.pipeline import integers_without_data, is_quantized, read_plan, read_source
 
 PARAMETER_FIELDS = ("weights", "bias")  # of steps: what training made, apart from what folding adds
 
@@ -48,7 +49,8 @@ class Unsupported:
 class Cost:
     """The cost of a model; sizes and layers are missing when nodes are unsupported.
 
-    ``exact_model_bytes`` is false for a float model, whose scales are known, and written, only after calibration.
+    ``source_macs`` are those of a quantized source model before it was shrunk. ``exact_model_bytes`` is false for a
+    float model, whose scales are known, and written, only after calibration.
     """
 
     model: str
@@ -56,6 +58,7 @@ class Cost:
     unsupported: tuple[Unsupported, ...] = ()
     macs: int | None = None
     parameters: int | None = None
+    source_macs: int | None = None
     arena_bytes: int | None = None
     lower_bound_bytes: int | None = None
     model_bytes: int | None = None
@@ -94,7 +97,8 @@ def analyze(path: Path, *, board: Board | None = None) -> Cost:
         return cost_of_plan(read_plan(data, path), model_bytes=len(data), board=board)
     try:
         graph = read_source(path)
-        plan = plan_without_data(graph)
+        integers, rounding = integers_without_data(graph)
+        plan = make_plan(integers.graph, rounding=rounding)
     except UnsupportedError as error:
         if not error.reasons:
             raise
@@ -108,7 +112,8 @@ def analyze(path: Path, *, board: Board | None = None) -> Cost:
         plan,
         model_bytes=len(write_model(plan)),
         exact_model_bytes=is_quantized(graph),
-        parameters=count_parameters(graph),
+        parameters=count_parameters(integers.graph if is_quantized(graph) else graph),
+        source_macs=integers.source_macs,
         board=board,
     )
 
@@ -119,6 +124,7 @@ def cost_of_plan(
     model_bytes: int,
     exact_model_bytes: bool = True,
     parameters: int | None = None,
+    source_macs: int | None = None,
     board: Board | None = None,
 ) -> Cost:
     """Find the cost of a plan; parameters are counted in its steps unless they are given."""
@@ -134,6 +140,7 @@ def cost_of_plan(
         board=None if board is None else board.name,
         macs=plan.macs,
         parameters=parameters,
+        source_macs=source_macs,
         arena_bytes=plan.arena_bytes,
         lower_bound_bytes=plan.lower_bound_bytes,
         model_bytes=model_bytes,

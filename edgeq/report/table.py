@@ -144,6 +144,13 @@ def _port(plan: Plan, port: PlanPort) -> str:
     return f"{port.name} {'x'.join(map(str, port.shape))} {port.dtype.numpy.name}{stored}{scale}"
 
 
+def _removed(cost: Cost) -> str:
+    """Say how much of the source model's work needs not be done."""
+    if cost.source_macs is None or cost.source_macs == cost.macs:
+        return ""
+    return f" (of {count(cost.source_macs)} in the source; the rest changes no output)"
+
+
 def show_cost(console: Console, cost: Cost) -> None:
     """Print work, memory and unsupported nodes."""
     if cost.unsupported:
@@ -157,7 +164,7 @@ def show_cost(console: Console, cost: Cost) -> None:
     about = "" if cost.exact_model_bytes else ", give or take the digits of its scales"
     rows = [
         ("model", cost.model),
-        ("MACs", count(cost.macs)),
+        ("MACs", count(cost.macs) + _removed(cost)),
         ("parameters", count(cost.parameters)),
         ("arena", f"{size(cost.arena_bytes)} (no placement can need less than {size(cost.lower_bound_bytes)})"),
         ("peak at", ", ".join(layer.name for layer in cost.peak_layers) or "no layer"),

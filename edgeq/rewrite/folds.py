@@ -28,3 +28,7 @@ class Folds:
         """Return the step of a node, None for one that moves no data."""
         folded = self.of(graph, node)
         return folded.step if isinstance(folded, Fold) else None
+
+    def macs(self, graph: Graph) -> int:
+        """Return the multiply-accumulates of one inference."""
+        return sum(step.macs() for node in graph.nodes if (step := self.step(graph, node)) is not None)

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import dataclass
 
 from edgeq.errors import EdgeqError
 from edgeq.ir.graph import Graph
@@ -19,7 +20,15 @@ from edgeq.rewrite.unread_channels import remove_unread_channels
 from edgeq.rewrite.zero_taps import trim_zero_taps
 
 
-def shrink(graph: Graph, *, rounding: Rounding) -> Graph:
+@dataclass(frozen=True)
+class Shrunk:
+    """A graph after shrinking, and the multiply-accumulates before it; None where nothing was looked at."""
+
+    graph: Graph
+    source_macs: int | None = None
+
+
+def shrink(graph: Graph, *, rounding: Rounding) -> Shrunk:
     """Run the passes in order until the graph gets no smaller.
 
     Ports keep their shapes. A graph with a node that has no integer form is returned as it is: lowering says why.
@@ -28,7 +37,8 @@ def shrink(graph: Graph, *, rounding: Rounding) -> Graph:
         warnings.simplefilter("ignore")  # lowering folds the nodes that are left once more, and warns then
         folds = Folds(rounding)
         if not _all_fold(graph, folds):
-            return graph
+            return Shrunk(graph)
+        source_macs = folds.macs(graph)
         graph = remove_dead(merge_duplicates(remove_identities(graph)))
         while True:
             before = _size(graph)
@@ -38,7 +48,7 @@ def shrink(graph: Graph, *, rounding: Rounding) -> Graph:
             graph = remove_dead(remove_unread_channels(graph))
             graph = remove_dead(trim_zero_taps(graph))
             if _size(graph) == before:
-                return graph
+                return Shrunk(graph, source_macs)
 
 
 def _all_fold(graph: Graph, folds: Folds) -> bool:

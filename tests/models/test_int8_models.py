@@ -11,7 +11,9 @@ import pytest
 from samples import INT8_MODELS, random_inputs, sample_inputs
 from shared_files import shared
 
+from edgeq.analysis.cost import analyze, count_parameters
 from edgeq.api import Model, convert
+from edgeq.pipeline import read_source
 from edgeq.runtime.litert import ReferenceInterpreter
 
 # tensors that a conversion with keep_tensors has in common with LiteRT, inputs and outputs included
@@ -25,6 +27,19 @@ KEPT_TENSORS = {
     "micro_speech_int8": 5,
     "hello_world_int8": 4,
     "mobilenet_v2_1.0_224_int8": 69,
+}
+
+# of shrinking: multiply-accumulates and parameters before, and after
+SHRUNK = {
+    "kws_ref_int8": (2_656_768, 22_604, 2_656_768, 22_604),
+    "vww_96_int8": (7_489_664, 210_850, 3_727_313, 30_080),
+    "resnet8_int8": (12_501_632, 77_706, 12_501_632, 77_706),
+    "ad01_int8": (264_192, 265_864, 264_192, 265_864),
+    "str_ww_int8": (826_368, 46_883, 826_368, 46_883),
+    "person_detect_int8": (7_157_888, 210_706, 7_155_582, 210_447),
+    "micro_speech_int8": (336_000, 16_652, 336_000, 16_652),
+    "hello_world_int8": (288, 321, 220, 249),
+    "mobilenet_v2_1.0_224_int8": (300_775_552, 3_489_097, 294_726_208, 3_488_552),
 }
 
 models = pytest.mark.parametrize("name", INT8_MODELS)
@@ -49,6 +64,13 @@ def _litert_file(path: Path) -> bytes:
 
 def _inputs(model: Model, path: Path, random_count: int) -> list[np.ndarray]:
     return random_inputs(model, random_count) + sample_inputs(model, path.parent / "samples", path.stem)
+
+
+@models
+def test_shrinking_removes_what_it_did(name: str) -> None:
+    path = shared(f"models/{name}.tflite")
+    cost = analyze(path)
+    assert (cost.source_macs, count_parameters(read_source(path)), cost.macs, cost.parameters) == SHRUNK[name]
 
 
 @models

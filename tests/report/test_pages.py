@@ -126,3 +126,9 @@ def test_numbers_are_written_whole() -> None:
     assert table.count(1234567) == "1,234,567"
     assert table.count(None) == "-"
     assert table.size(0) == "0 bytes"
+
+
+def test_the_cost_table_says_what_shrinking_removed() -> None:
+    cost = cost_of_plan(PLAN, model_bytes=9, source_macs=PLAN.macs + 1000)
+    assert f"{PLAN.macs + 1000:,} in the source" in _shown(table.show_cost, cost)
+    assert "in the source" not in _shown(table.show_cost, cost_of_plan(PLAN, model_bytes=9, source_macs=PLAN.macs))

@@ -76,22 +76,22 @@ KINDS = pytest.mark.parametrize("kind", [_chain, _padded, _residual, _joined], i
 def test_every_output_code_is_kept(kind: Callable[[IntBuilder], Graph], seed: int) -> None:
     rounding = list(Rounding)[seed % 3]
     graph = kind(IntBuilder(np.random.default_rng(seed)))
-    assert_equal_runs(graph, shrink(graph, rounding=rounding), np.random.default_rng(seed), rounding=rounding)
+    assert_equal_runs(graph, shrink(graph, rounding=rounding).graph, np.random.default_rng(seed), rounding=rounding)
 
 
 @KINDS
 def test_planted_channels_are_found(kind: Callable[[IntBuilder], Graph]) -> None:
     graphs = [kind(IntBuilder(np.random.default_rng(seed))) for seed in range(SEEDS)]
     before = sum(macs(graph) for graph in graphs)
-    after = sum(macs(shrink(graph, rounding=Rounding.TFLITE)) for graph in graphs)
+    after = sum(macs(shrink(graph, rounding=Rounding.TFLITE).graph) for graph in graphs)
     assert after < 0.75 * before
 
 
 @KINDS
 def test_ports_keep_their_shapes_and_a_second_run_changes_nothing(kind: Callable[[IntBuilder], Graph]) -> None:
     graph = kind(IntBuilder(np.random.default_rng(3)))
-    shrunk = shrink(graph, rounding=Rounding.NATIVE)
+    shrunk = shrink(graph, rounding=Rounding.NATIVE).graph
     for before, after in zip((*graph.inputs, *graph.outputs), (*shrunk.inputs, *shrunk.outputs), strict=True):
         assert (before.name, graph.tensors[before.tensor].shape) == (after.name, shrunk.tensors[after.tensor].shape)
-    again = shrink(shrunk, rounding=Rounding.NATIVE)
+    again = shrink(shrunk, rounding=Rounding.NATIVE).graph
     assert [tensor.shape for tensor in again.tensors] == [tensor.shape for tensor in shrunk.tensors]
