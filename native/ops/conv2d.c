@@ -215,90 +215,21 @@ static void run_packed_channels(const eq_step_io *io, const eq_conv2d_params *p,
   run_packed_pointwise(&whole, p, out + from, in, end, weights, to - from, &part);
 }
 
-/* Output pixels x .. x + m of a line from the strip that was filled for them; `first` is the group's first input byte. */
-static void run_strip(const eq_step_io *io, const eq_conv2d_params *p, const eq_strips *strips, int8_t *out,
-                      size_t row_bytes, int32_t m, size_t first, const int8_t *weights, const eq_linear_s8 *linear) {
-  const int32_t n = p->output[C] / p->groups;
-  const size_t out_pixel = (size_t)p->output[C];
-  const int8_t *strip = io->scratch;
-  if (strips->patches == 0) {
-    const int8_t *runs[EQ_MAX_RUNS];
-    for (int32_t i = 0; i < p->kernel[0]; i++) runs[i] = strip + (size_t)i * row_bytes;
-    const eq_gemm_rows rows = {runs, p->kernel[0], strips->run, (size_t)p->stride[1] * (size_t)p->input[C]};
-    io->kernels->packed_gemm_s8(out, out_pixel, &rows, weights, m, n, linear);
-    return;
-  }
-  int8_t *patches = (int8_t *)io->scratch + strips->strip_bytes;
-  const int8_t *patch = patches;
-  const eq_gemm_rows rows = {&patch, 1, strips->run * p->kernel[0], (size_t)strips->patch_bytes};
-  for (int32_t done = 0; done < m; done += strips->patches) {
-    const int32_t count = eq_min32(strips->patches, m - done);
-    for (int32_t i = 0; i < count; i++) {
-      eq_gather_patch(patches + (size_t)i * rows.stride, strip, row_bytes, p, done + i, first);
-    }
-    io->kernels->packed_gemm_s8(out + (size_t)done * out_pixel, out_pixel, &rows, weights, count, n, linear);
-  }
-}
-
-/* Output pixels first .. last of a line inside the image, from the image itself; windows need no patches. */
-static void run_inside(const eq_step_io *io, const eq_conv2d_params *p, const eq_strips *strips, int8_t *out,
-                       const eq_line *line, int32_t first, int32_t last, const int8_t *weights,
-                       const eq_linear_s8 *linear) {
-  const size_t pixel = (size_t)p->input[C], row = (size_t)p->input[W] * pixel;
-  const int8_t *from = line->image + (size_t)line->first_y * row;
-  from += (size_t)(first * p->stride[1] - p->padding[1]) * pixel;
-  const int8_t *runs[EQ_MAX_RUNS];
-  for (int32_t i = 0; i < p->kernel[0]; i++) runs[i] = from + (size_t)i * (size_t)p->dilation[0] * row;
-  const eq_gemm_rows rows = {runs, p->kernel[0], strips->run, (size_t)p->stride[1] * pixel};
-  io->kernels->packed_gemm_s8(out + (size_t)first * (size_t)p->output[C], (size_t)p->output[C], &rows, weights,
-                              last - first, p->output[C], linear);
-}
-
-/* The output pixels, a multiple of a strip's from the left, whose windows lie in the image's width: first .. last. */
-static void find_inside(const eq_conv2d_params *p, const eq_strips *strips, int32_t *first, int32_t *last) {
-  const int32_t margin = (p->padding[1] + p->stride[1] - 1) / p->stride[1];
-  const int32_t reach = p->input[W] + p->padding[1] - p->kernel[1]; /* of the last window's first tap */
-  *first = (margin + EQ_STRIP_PIXELS - 1) / EQ_STRIP_PIXELS * EQ_STRIP_PIXELS;
-  *last = reach < 0 ? 0 : eq_min32(reach / p->stride[1] + 1, p->output[W]);
-  if (*last < p->output[W]) *last = *last / EQ_STRIP_PIXELS * EQ_STRIP_PIXELS;
-  if (strips->patches != 0 || *last <= *first) *first = *last = p->output[W];
-}
-
-/* Every group's channels, line by line, so that an output may follow its input through memory; this part's lines. */
+/* This part's lines of a convolution with a window, group after group. */
 static void run_packed_windows(const eq_step_io *io, const eq_conv2d_params *p, int8_t *out, const int8_t *in,
                                const int8_t *weights, const eq_linear_s8 *linear) {
   const int32_t n = p->output[C] / p->groups, k = (int32_t)depth(p);
   const eq_strips strips = eq_strips_of(p, (uint32_t)k);
   const size_t group_bytes = (size_t)eq_packed_bytes(io->layout, n, k);
-  int32_t inside_first, inside_last;
-  find_inside(p, &strips, &inside_first, &inside_last);
-  int32_t from, to;
-  eq_share(io, p->output[N] * p->output[H], 1, &from, &to);
-  out += (size_t)from * (size_t)p->output[W] * (size_t)p->output[C];
-  for (int32_t l = from; l < to; l++, out += (size_t)p->output[W] * (size_t)p->output[C]) {
-    const int32_t y = l % p->output[H];
-    const size_t image_bytes = (size_t)p->input[H] * (size_t)p->input[W] * (size_t)p->input[C];
-    const eq_line line = {in + (size_t)(l / p->output[H]) * image_bytes, y * p->stride[0] - p->padding[0]};
-    const int32_t last_y = line.first_y + (p->kernel[0] - 1) * p->dilation[0];
-    const bool tall = line.first_y >= 0 && last_y < p->input[H];
-    for (int32_t x = 0, m; x < p->output[W]; x += m) {
-      if (tall && x == inside_first) {
-        m = inside_last - inside_first;
-        run_inside(io, p, &strips, out, &line, inside_first, inside_last, weights, linear);
-        continue;
-      }
-      const int32_t stop = tall && x < inside_first ? inside_first : p->output[W];
-      m = eq_min32(strips.pixels, stop - x);
-      const size_t row_bytes = eq_fill_strip(io->scratch, p, &line, x, m);
-      eq_linear_s8 part = *linear;
-      for (int32_t g = 0; g < p->groups; g++) {
-        run_strip(io, p, &strips, out + (size_t)x * (size_t)p->output[C] + (size_t)(g * n), row_bytes, m,
-                  (size_t)(g * (p->input[C] / p->groups)), weights + (size_t)g * group_bytes, &part);
-        part.bias += n;
-        part.multipliers += n;
-        part.shifts += n;
-      }
-    }
+  eq_linear_s8 part = *linear;
+  for (int32_t group = 0; group < p->groups; group++) {
+    (strips.patches == 0 ? eq_run_strips : eq_run_patches)(io, p, &strips, out, in, weights, &part);
+    in += p->input[C] / p->groups;
+    out += n;
+    weights += group_bytes;
+    part.bias += n;
+    part.multipliers += n;
+    part.shifts += n;
   }
 }
 

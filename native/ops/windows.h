@@ -5,7 +5,6 @@
 #ifndef EDGEQ_WINDOWS_H
 #define EDGEQ_WINDOWS_H
 
-#include "edgeq/memory.h"
 #include "edgeq/ops.h"
 #include "ops/linear.h"
 
@@ -51,58 +50,11 @@ static inline uint64_t eq_windows_scratch(const eq_strips *s) {
   return s->strip_bytes + (s->patches == 0 ? 0 : (uint64_t)(uint32_t)s->patches * s->patch_bytes + EQ_RUN);
 }
 
-/* The image rows under one line of output pixels. */
-typedef struct eq_line {
-  const int8_t *image;
-  int32_t first_y; /* of the window's first tap; may lie outside the image */
-} eq_line;
-
-/* Copy the image columns that `pixels` output pixels from x on need to the strip, kernel rows one after the other, with
- * the input's zero point outside the image. Returns the bytes of one row of the strip. */
-static inline size_t eq_fill_strip(int8_t *strip, const eq_conv2d_params *p, const eq_line *line, int32_t x,
-                                   int32_t pixels) {
-  const size_t pixel = (size_t)p->input[3];
-  const int32_t columns = (pixels - 1) * p->stride[1] + (p->kernel[1] - 1) * p->dilation[1] + 1;
-  const int32_t first = x * p->stride[1] - p->padding[1];
-  const int32_t left = eq_min32(first < 0 ? -first : 0, columns);
-  const int32_t inside = eq_min32(p->input[2] - first - left, columns - left);
-  const int32_t copied = inside < 0 ? 0 : inside;
-  const uint8_t fill = (uint8_t)p->input_zero;
-  const size_t row_bytes = (size_t)columns * pixel;
-  for (int32_t i = 0; i < p->kernel[0]; i++, strip += row_bytes) {
-    const int32_t y = line->first_y + i * p->dilation[0];
-    if (y < 0 || y >= p->input[1]) {
-      eq_fill(strip, fill, row_bytes);
-      continue;
-    }
-    const size_t from = ((size_t)y * (size_t)p->input[2] + (size_t)(first + left)) * pixel;
-    if (left > 0) eq_fill(strip, fill, (size_t)left * pixel);
-    if (copied > 0) eq_copy(strip + (size_t)left * pixel, line->image + from, (size_t)copied * pixel);
-    if (left + copied < columns) {
-      eq_fill(strip + (size_t)(left + copied) * pixel, fill, (size_t)(columns - left - copied) * pixel);
-    }
-  }
-  return row_bytes;
-}
-
-/* Copy `bytes` in whole runs of 16: up to 15 more bytes are read and written. */
-static inline void eq_copy_runs(int8_t *to, const int8_t *from, size_t bytes) {
-  for (size_t i = 0; i < bytes; i += EQ_RUN) memcpy(to + i, from + i, EQ_RUN);
-}
-
-/* Gather the window of a strip's pixel number `pixel` for one group of channels, of which `first` is the first byte. Up to
- * 15 bytes more are read and written. */
-static inline void eq_gather_patch(int8_t *patch, const int8_t *strip, size_t row_bytes, const eq_conv2d_params *p,
-                                   int32_t pixel, size_t first) {
-  const size_t channels = (size_t)p->input[3], taken = channels / (size_t)p->groups;
-  const int8_t *from = strip + (size_t)pixel * (size_t)p->stride[1] * channels + first;
-  const bool whole = p->groups == 1 && p->dilation[1] == 1;
-  const size_t run = whole ? (size_t)p->kernel[1] * channels : taken;
-  const size_t step = (size_t)p->dilation[1] * channels;
-  for (int32_t i = 0; i < p->kernel[0]; i++, from += row_bytes) {
-    const int8_t *tap = from;
-    for (int32_t j = 0; j < (whole ? 1 : p->kernel[1]); j++, tap += step, patch += run) eq_copy_runs(patch, tap, run);
-  }
-}
+/* Multiply the windows of one group of channels, whose first input and output bytes are at in and out: this part's lines,
+ * in order, so that an output may follow its input through memory. eq_run_strips reads windows in place. */
+void eq_run_strips(const eq_step_io *io, const eq_conv2d_params *p, const eq_strips *strips, int8_t *out,
+                   const int8_t *in, const int8_t *weights, const eq_linear_s8 *linear);
+void eq_run_patches(const eq_step_io *io, const eq_conv2d_params *p, const eq_strips *strips, int8_t *out,
+                    const int8_t *in, const int8_t *weights, const eq_linear_s8 *linear);
 
 #endif
