@@ -10,6 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from edgeq.ir.dtypes import DType
 from edgeq.ir.fixed_point import INT32_MAX, INT32_MIN
 from edgeq.ir.graph import ABSENT, Graph, Node, Tensor
 from edgeq.ops.base import Step
@@ -85,7 +86,7 @@ def _range_of(tensor: Tensor) -> CodeRange:
     if tensor.data is not None:
         rows = tensor.data.reshape(-1, channels).astype(np.int64)
         return CodeRange(rows.min(axis=0), rows.max(axis=0))
-    low, high = tensor.dtype.limits
+    low, high = (0, 1) if tensor.dtype is DType.BOOL else tensor.dtype.limits
     return CodeRange(np.full(channels, low, np.int64), np.full(channels, high, np.int64))
 
 

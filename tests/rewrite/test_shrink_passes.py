@@ -10,7 +10,7 @@ import pytest
 from intgraph import IntBuilder, assert_equal_runs
 
 from edgeq.ir.dtypes import DType
-from edgeq.ir.graph import Graph
+from edgeq.ir.graph import Graph, Node, Port, Tensor
 from edgeq.ir.qparams import QuantParams
 from edgeq.ops import all_ops
 from edgeq.ops.add import Add
@@ -22,6 +22,7 @@ from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.quantize import Quantize
 from edgeq.ops.relu import Relu
+from edgeq.ops.reshape import Reshape
 from edgeq.rewrite.code_ranges import code_ranges
 from edgeq.rewrite.constant_channels import absorb_constant_channels
 from edgeq.rewrite.duplicates import merge_duplicates
@@ -290,3 +291,13 @@ def test_int16_layers_lose_channels_that_nobody_reads() -> None:
     build.tensors[c] = dataclasses.replace(build.tensors[c], dtype=DType.S16)
     graph = build.graph(build.node(Quantize(), c, quant=QUANT))
     assert [shape[3] for shape in _shapes(_shrunk(graph))] == [2, 3, 2, 2]
+
+
+@pytest.mark.parametrize("dtype", [dtype for dtype in DType if not dtype.is_float])
+def test_values_of_every_integer_dtype_have_a_range(dtype: DType) -> None:
+    tensors = (Tensor("x", (2, 3), dtype), Tensor("y", (3, 2), dtype))
+    ports = (Port("x", 0, dtype),), (Port("y", 1, dtype),)
+    graph = Graph("test", tensors, (Node("turn", Reshape((3, 2)), (0,), (1,)),), *ports)
+    low, high = code_ranges(graph, Folds(TFLITE))[1]
+    expected = (0, 1) if dtype is DType.BOOL else dtype.limits
+    assert (low.tolist(), high.tolist()) == ([expected[0]] * 2, [expected[1]] * 2)
