@@ -6,6 +6,7 @@
 
 #include "edgeq/fixed_point.h"
 #include "kernels/kernels.h"
+#include "kernels/neon/depthwise_neon.h"
 #include "kernels/requant.h"
 
 void eq_depthwise_s8_scalar(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels,
@@ -13,36 +14,26 @@ void eq_depthwise_s8_scalar(int8_t *out, const int8_t *x, const int8_t *w, int32
 
 #define ALWAYS_INLINE static inline __attribute__((always_inline))
 
-enum { LANES = 16, MAX_TAPS = 64, SLOTS = 2 * MAX_TAPS };
+enum { LANES = EQ_DEPTHWISE_LANES, MAX_TAPS = EQ_DEPTHWISE_TAPS };
 
-/* How sums become codes, decided once per call. */
-typedef enum form {
-  FORM_RELU,  /* two roundings; negative results become -128, the code of 0, so which way their ties went is not seen */
-  FORM_UP,    /* two roundings; negative results are clamped to a code above -128 */
-  FORM_AWAY,  /* two roundings, ties away from zero */
-  FORM_OTHER, /* left to eq_requant_s8 */
-} form;
-
-static form form_of(const eq_linear_s8 *linear, int32_t channels) {
-  if (linear->mode != EQ_MODE_DOUBLE) return FORM_OTHER;
-  for (int32_t c = 0; c < channels; c++) {
-    if (linear->shifts[c] > 0) return FORM_OTHER;
-  }
-  if (linear->act_min < linear->zero) return FORM_AWAY;
-  return linear->act_min == INT8_MIN ? FORM_RELU : FORM_UP;
+/* How the assembly makes codes, or OTHER where eq_requant_s8 does; channels >= 8. */
+enum { OTHER = -1 };
+static int32_t form_of(const eq_linear_s8 *linear, int32_t channels) {
+  const int32_t relu = linear->zero == INT8_MIN && linear->act_min == INT8_MIN ? 0 : EQ_DW_GENERAL;
+  int8x8_t largest = vld1_s8(linear->shifts + channels - 8);
+  for (int32_t c = 0; c + 8 < channels; c += 8) largest = vmax_s8(largest, vld1_s8(linear->shifts + c));
+  const int32_t shift = vmaxv_s8(largest);
+  if (linear->mode == EQ_MODE_DOUBLE && shift <= 0) return relu;
+  return linear->mode == EQ_MODE_SINGLE && shift < 0 ? relu | EQ_DW_SINGLE : OTHER;
 }
 
-/* A block of at most LANES channels: taps in pairs whose products add up in int16, and what follows the sums. */
+/* At most LANES channels from `first` on. */
 typedef struct block {
-  int8_t weights[SLOTS][LANES];
-  size_t offsets[SLOTS]; /* of taps from a pixel's first one */
-  int32_t taps;          /* slots that are taken */
-  int32_t shifts[LANES];
-  const int32_t *bias;
-  const int32_t *multipliers;
+  eq_depthwise_lanes lanes;
+  int32_t taps; /* slots that are taken: nine, or an even number, of which the last may have zeros for weights */
+  int32_t first;
   const eq_linear_s8 *linear;
-  int32_t first; /* channel */
-  form form;
+  int32_t form;
 } block;
 
 /* Lanes of x of `quads` * 4 channels; of 8, the upper half is not used. */
@@ -60,7 +51,7 @@ ALWAYS_INLINE void add_products(int32x4_t *sums, int16x8_t low, int16x8_t high, 
 }
 
 /* sums += two taps of P pixels, or one at the end of an odd count. */
-ALWAYS_INLINE void add_taps(int32x4_t sums[4][4], const int8_t *const *x, const block *b, int32_t tap, bool pair, int P,
+ALWAYS_INLINE void add_taps(int32x4_t sums[4][4], const int8_t *const *x, const eq_depthwise_lanes *b, int32_t tap, bool pair, int P,
                             int quads) {
   const size_t from = b->offsets[tap], from_next = pair ? b->offsets[tap + 1] : 0;
   const int8x16_t w = load_codes(b->weights[tap], quads);
@@ -80,80 +71,69 @@ ALWAYS_INLINE void add_taps(int32x4_t sums[4][4], const int8_t *const *x, const 
 }
 
 /* High product of P pixels' sums and shift, rounded. */
-ALWAYS_INLINE void scale(int32x4_t sums[4][4], const block *b, bool away, int P, int quads) {
+ALWAYS_INLINE void scale(int32x4_t sums[4][4], const eq_depthwise_lanes *b, bool single, int P, int quads) {
 #pragma GCC unroll 4
   for (int q = 0; q < quads; q++) {
     const int32x4_t multipliers = vld1q_s32(b->multipliers + 4 * q), shifts = vld1q_s32(b->shifts + 4 * q);
+    const int32x4_t away = vld1q_s32(b->away + 4 * q);
 #pragma GCC unroll 4
     for (int p = 0; p < P; p++) {
-      int32x4_t high = vqrdmulhq_s32(sums[p][q], multipliers);
+      int32x4_t high = single ? vqdmulhq_s32(sums[p][q], multipliers) : vqrdmulhq_s32(sums[p][q], multipliers);
       /* less one where negative and to be shifted: that rounds ties down */
-      if (away) high = vsraq_n_s32(high, vandq_s32(high, shifts), 31);
+      if (!single) high = vsraq_n_s32(high, vandq_s32(high, away), 31);
       sums[p][q] = vrshlq_s32(high, shifts);
     }
   }
 }
 
 /* The codes of four quads of results. */
-ALWAYS_INLINE int8x16_t narrow(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t d, const eq_linear_s8 *linear) {
-  const int16x8_t zero = vdupq_n_s16((int16_t)linear->zero);
+ALWAYS_INLINE int8x16_t narrow(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t d, const eq_depthwise_lanes *lanes) {
+  const int16x8_t zero = vld1q_s16(lanes->zero);
   const int16x8_t low = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), zero);
   const int16x8_t high = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(c), d), zero);
   const int8x16_t codes = vqmovn_high_s16(vqmovn_s16(low), high);
-  return vminq_s8(vmaxq_s8(codes, vdupq_n_s8((int8_t)linear->act_min)), vdupq_n_s8((int8_t)linear->act_max));
+  return vmaxq_s8(vminq_s8(codes, vld1q_s8(lanes->high)), vld1q_s8(lanes->low));
 }
 
-ALWAYS_INLINE int8x16_t narrow_relu(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t d, const eq_linear_s8 *linear) {
-  const uint16x8_t low = vqmovun_high_s32(vqmovun_s32(a), b);
-  const uint16x8_t high = vqmovun_high_s32(vqmovun_s32(c), d);
-  const uint8x16_t above = vminq_u8(vqmovn_high_u16(vqmovn_u16(low), high), vdupq_n_u8((uint8_t)(linear->act_max + 128)));
-  return vreinterpretq_s8_u8(veorq_u8(above, vdupq_n_u8(0x80)));
-}
-
-ALWAYS_INLINE void store_codes(int8_t *const *out, int32x4_t sums[4][4], const block *b, bool relu, int P, int quads) {
-#define NARROW(i, j, k, l) (relu ? narrow_relu(i, j, k, l, b->linear) : narrow(i, j, k, l, b->linear))
-  if (quads == 4) {
+ALWAYS_INLINE void store_codes(int8_t *const *out, int32x4_t sums[4][4], const eq_depthwise_lanes *b, int P, int quads) {
 #pragma GCC unroll 4
-    for (int p = 0; p < P; p++) vst1q_s8(out[p], NARROW(sums[p][0], sums[p][1], sums[p][2], sums[p][3]));
-  } else {
-#pragma GCC unroll 4
-    for (int p = 0; p < P; p += 2) {
+  for (int p = 0; p < P; p += quads == 4 ? 1 : 2) {
+    if (quads == 4) {
+      vst1q_s8(out[p], narrow(sums[p][0], sums[p][1], sums[p][2], sums[p][3], b));
+    } else {
       const int q = p + 1 < P ? p + 1 : p;
-      const int8x16_t codes = NARROW(sums[p][0], sums[p][1], sums[q][0], sums[q][1]);
+      const int8x16_t codes = narrow(sums[p][0], sums[p][1], sums[q][0], sums[q][1], b);
       vst1_s8(out[p], vget_low_s8(codes));
       if (q != p) vst1_s8(out[q], vget_high_s8(codes));
     }
   }
-#undef NARROW
 }
 
 /* P pixels, whose first taps lie at x. */
-ALWAYS_INLINE void run_pixels(int8_t *const *out, const int8_t *const *x, const block *b, int32_t taps, int P, int quads) {
+ALWAYS_INLINE void run_pixels(int8_t *const *out, const int8_t *const *x, const block *b, int P, int quads) {
+  const eq_depthwise_lanes *lanes = &b->lanes;
   int32x4_t sums[4][4];
 #pragma GCC unroll 4
   for (int p = 0; p < P; p++) {
 #pragma GCC unroll 4
-    for (int q = 0; q < quads; q++) sums[p][q] = vld1q_s32(b->bias + 4 * q);
+    for (int q = 0; q < quads; q++) sums[p][q] = vld1q_s32(lanes->bias + 4 * q);
   }
-#pragma GCC unroll 5
-  for (int32_t tap = 0; tap + 1 < taps; tap += 2) add_taps(sums, x, b, tap, true, P, quads);
-  if (taps % 2 != 0) add_taps(sums, x, b, taps - 1, false, P, quads);
-  if (b->form == FORM_RELU) {
-    scale(sums, b, false, P, quads);
-    store_codes(out, sums, b, true, P, quads);
-  } else if (b->form == FORM_OTHER) {
-    for (int p = 0; p < P; p++) {
-      int32_t found[LANES];
-      for (int q = 0; q < quads; q++) vst1q_s32(found + 4 * q, vsubq_s32(sums[p][q], vld1q_s32(b->bias + 4 * q)));
-      eq_requant_s8(out[p], found, b->first, 4 * quads, b->linear);
-    }
-  } else {
-    if (b->form == FORM_AWAY) {
-      scale(sums, b, true, P, quads);
+  const int32_t taps = b->taps;
+  for (int32_t tap = 0; tap + 1 < taps; tap += 2) add_taps(sums, x, lanes, tap, true, P, quads);
+  if (taps % 2 != 0) add_taps(sums, x, lanes, taps - 1, false, P, quads);
+  if (b->form != OTHER) {
+    if ((b->form & EQ_DW_SINGLE) != 0) {
+      scale(sums, lanes, true, P, quads);
     } else {
-      scale(sums, b, false, P, quads);
+      scale(sums, lanes, false, P, quads);
     }
-    store_codes(out, sums, b, false, P, quads);
+    store_codes(out, sums, lanes, P, quads);
+    return;
+  }
+  for (int p = 0; p < P; p++) {
+    int32_t found[LANES];
+    for (int q = 0; q < quads; q++) vst1q_s32(found + 4 * q, vsubq_s32(sums[p][q], vld1q_s32(lanes->bias + 4 * q)));
+    eq_requant_s8(out[p], found, b->first, 4 * quads, b->linear);
   }
 }
 
@@ -202,62 +182,150 @@ ALWAYS_INLINE void take(int8_t **out, const int8_t **x, place *at, const walk *w
   }
 }
 
-ALWAYS_INLINE void run_block(int8_t *out, const int8_t *x, const block *b, const walk *w, int32_t taps, int quads) {
+/* All pixels of a walk, four at a time by assembly where it can. */
+ALWAYS_INLINE void run_walk(int8_t *out, const int8_t *x, const block *b, const walk *w, int quads) {
+  const bool assembly = quads == 4 && b->taps > 0 && b->form != OTHER;
   place at = {x, out, 0};
   int8_t *outs[4];
   const int8_t *xs[4];
   int32_t left = w->lines * w->pixels;
   for (; left >= 4; left -= 4) {
     take(outs, xs, &at, w, 4);
-    run_pixels(outs, xs, b, taps, 4, quads);
+    if (assembly) {
+      const eq_depthwise_fours four = {{xs[0], xs[1], xs[2], xs[3]}, {outs[0], outs[1], outs[2], outs[3]}, 0, 0, 1};
+      eq_depthwise_any(&four, &b->lanes, b->taps, b->form);
+    } else if (quads == 2) {
+      run_pixels(outs, xs, b, 4, 2);
+    } else {
+      run_pixels(outs, xs, b, 2, 4);
+      run_pixels(outs + 2, xs + 2, b, 2, 4);
+    }
   }
   if (left >= 2) {
     take(outs, xs, &at, w, 2);
-    run_pixels(outs, xs, b, taps, 2, quads);
+    run_pixels(outs, xs, b, 2, quads);
+    left -= 2;
   }
-  if (left % 2 != 0) {
+  if (left > 0) {
     take(outs, xs, &at, w, 1);
-    run_pixels(outs, xs, b, taps, 1, quads);
+    run_pixels(outs, xs, b, 1, quads);
   }
 }
 
-static void run_16_3x3(int8_t *out, const int8_t *x, const block *b, const walk *w) { run_block(out, x, b, w, 9, 4); }
-static void run_16(int8_t *out, const int8_t *x, const block *b, const walk *w) { run_block(out, x, b, w, b->taps, 4); }
-static void run_8_3x3(int8_t *out, const int8_t *x, const block *b, const walk *w) { run_block(out, x, b, w, 9, 2); }
-static void run_8(int8_t *out, const int8_t *x, const block *b, const walk *w) { run_block(out, x, b, w, b->taps, 2); }
-
-static void run_lanes(int8_t *out, const int8_t *x, const block *b, const walk *w, int quads) {
-  if (quads == 4) {
-    (b->taps == 9 ? run_16_3x3 : run_16)(out, x, b, w);
-  } else {
-    (b->taps == 9 ? run_8_3x3 : run_8)(out, x, b, w);
-  }
-}
-
-/* Fill in the taps' places, `step` slots apart. */
-static void place_taps(block *b, const eq_depthwise_window *window, int32_t step) {
-  size_t *offset = b->offsets;
-  for (int32_t row = 0; row < window->rows; row++) {
-    for (int32_t column = 0; column < window->columns; column++) {
-      for (int32_t i = 0; i < step; i++) *offset++ = (size_t)row * window->x_row + (size_t)column * window->x_column;
+/* Run fours of neighbours along lines or else along columns; w becomes what is left, from which on x and out go. */
+ALWAYS_INLINE void run_fours(int8_t **out, const int8_t **x, const block *b, walk *w, bool line, bool shared) {
+  const size_t x_step = line ? w->x_pixel : w->x_line, x_across = line ? w->x_line : w->x_pixel;
+  const size_t out_step = line ? w->out_pixel : w->out_line, out_across = line ? w->out_line : w->out_pixel;
+  const int32_t fours = (line ? w->pixels : w->lines) / 4, count = line ? w->lines : w->pixels;
+  for (int32_t i = 0; i < count && fours > 0; i++) {
+    const int8_t *from = *x + (size_t)i * x_across;
+    int8_t *to = *out + (size_t)i * out_across;
+    if (shared) {
+      eq_depthwise_along(to, out_step, from, x_step, b->lanes.offsets[3], fours, &b->lanes, b->form);
+    } else {
+      const eq_depthwise_fours f = {
+          .x = {from, from + x_step, from + 2 * x_step, from + 3 * x_step},
+          .out = {to, to + out_step, to + 2 * out_step, to + 3 * out_step},
+          .x_step = 4 * x_step,
+          .out_step = 4 * out_step,
+          .fours = fours,
+      };
+      eq_depthwise_any(&f, &b->lanes, b->taps, b->form);
     }
   }
-  b->taps = step * window->rows * window->columns;
+  *x += 4 * (size_t)fours * x_step;
+  *out += 4 * (size_t)fours * out_step;
+  *(line ? &w->pixels : &w->lines) -= 4 * fours;
+}
+
+/* Which way fours of pixels go, and whether they share the taps of a 3x3 window. */
+typedef struct direction {
+  bool line;
+  bool shared;
+} direction;
+
+static direction direction_of(const eq_depthwise_window *window) {
+  const bool is_3x3 = window->rows == 3 && window->columns == 3;
+  const bool in_line = is_3x3 && window->x_pixel == window->x_column, in_column = is_3x3 && window->x_line == window->x_row;
+  const int32_t line = window->lines * (window->pixels & ~3), column = window->pixels * (window->lines & ~3);
+  const bool by_line = line != column ? line > column : in_line != in_column ? in_line : window->pixels >= window->lines;
+  return (direction){.line = by_line, .shared = by_line ? in_line : in_column};
+}
+
+static void run_16(int8_t *out, const int8_t *x, const block *b, walk steps, direction d) {
+  if (b->taps > 0 && b->form != OTHER) run_fours(&out, &x, b, &steps, d.line, d.shared && b->taps == 9);
+  run_walk(out, x, b, &steps, 4);
+}
+
+static void run_8(int8_t *out, const int8_t *x, const block *b, walk steps) { run_walk(out, x, b, &steps, 2); }
+
+/* How the taps lie in x and in the weights, `outer` times `inner` of them in the order in which they are taken. */
+typedef struct taps {
+  int32_t outer;
+  int32_t inner;
+  size_t x_outer;
+  size_t x_inner;
+  size_t w_outer;
+  size_t w_inner;
+} taps;
+
+/* Fill in the taps' places, `step` slots apart. */
+static void place_taps(block *b, const taps *t, int32_t step) {
+  size_t *offset = b->lanes.offsets;
+  for (int32_t i = 0; i < t->outer; i++) {
+    for (int32_t j = 0; j < t->inner; j++) {
+      for (int32_t k = 0; k < step; k++) *offset++ = (size_t)i * t->x_outer + (size_t)j * t->x_inner;
+    }
+  }
+  b->taps = step * t->outer * t->inner;
+  if (b->taps % 2 != 0) *offset = offset[-1];
+  if (b->taps != 9) b->taps += b->taps % 2;
 }
 
 /* Copy the weights of b's lanes, `step` slots apart with zeros between them; return the least. */
-static int8_t copy_weights(block *b, const int8_t *w, const eq_depthwise_window *window, int32_t step, int quads) {
+static int8_t copy_weights(block *b, const int8_t *w, const taps *t, int32_t step, int quads) {
   int8x16_t least = vdupq_n_s8(INT8_MAX);
-  int8_t (*slot)[LANES] = b->weights;
-  for (int32_t row = 0; row < window->rows; row++) {
-    for (int32_t column = 0; column < window->columns; column++) {
-      const int8x16_t codes = load_codes(w + (size_t)row * window->w_row + (size_t)column * window->w_column, quads);
+  int8_t (*slot)[LANES] = b->lanes.weights;
+  for (int32_t i = 0; i < t->outer; i++) {
+    for (int32_t j = 0; j < t->inner; j++) {
+      const int8x16_t codes = load_codes(w + (size_t)i * t->w_outer + (size_t)j * t->w_inner, quads);
       least = vminq_s8(least, codes);
       vst1q_s8(*slot++, codes);
-      for (int32_t i = 1; i < step; i++) vst1q_s8(*slot++, vdupq_n_s8(0));
+      for (int32_t k = 1; k < step; k++) vst1q_s8(*slot++, vdupq_n_s8(0));
     }
   }
+  vst1q_s8(*slot, vdupq_n_s8(0));
   return vminvq_s8(least);
+}
+
+/* Fill in what follows the sums of `quads` * 4 channels from b->first on. */
+static void copy_scales(block *b, int quads) {
+  const eq_linear_s8 *linear = b->linear;
+  eq_depthwise_lanes *lanes = &b->lanes;
+  const bool away = linear->act_min < linear->zero; /* or ties of negative results are not seen */
+  for (int q = 0; q < quads; q++) {
+    const int32_t *bias = linear->bias + b->first + 4 * q, *multipliers = linear->multipliers + b->first + 4 * q;
+    vst1q_s32(lanes->bias + 4 * q, vld1q_s32(bias));
+    vst1q_s32(lanes->multipliers + 4 * q, vld1q_s32(multipliers));
+  }
+  for (int q = 0; q < quads; q += 2) {
+    const int16x8_t shifts = vmovl_s8(vld1_s8(linear->shifts + b->first + 4 * q));
+    const int32x4_t low = vmovl_s16(vget_low_s16(shifts)), high = vmovl_high_s16(shifts), none = vdupq_n_s32(0);
+    vst1q_s32(lanes->shifts + 4 * q, low);
+    vst1q_s32(lanes->shifts + 4 * q + 4, high);
+    vst1q_s32(lanes->away + 4 * q, away ? low : none);
+    vst1q_s32(lanes->away + 4 * q + 4, away ? high : none);
+  }
+}
+
+/* What all blocks of a call have in common. */
+static void start_block(block *b, const eq_linear_s8 *linear, int32_t channels) {
+  b->linear = linear;
+  b->form = form_of(linear, channels);
+  vst1q_u8(b->lanes.top, vdupq_n_u8((uint8_t)(linear->act_max + 128)));
+  vst1q_s8(b->lanes.high, vdupq_n_s8((int8_t)linear->act_max));
+  vst1q_s8(b->lanes.low, vdupq_n_s8((int8_t)linear->act_min));
+  vst1q_s16(b->lanes.zero, vdupq_n_s16((int16_t)linear->zero));
 }
 
 void eq_depthwise_s8_neon(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels,
@@ -274,27 +342,31 @@ void eq_depthwise_s8_neon(int8_t *out, const int8_t *x, const int8_t *w, int32_t
       .out_pixel = (size_t)channels,
       .out_line = window->out_line,
   };
+  const direction along = direction_of(window);
+  const taps by_rows = {window->rows, window->columns, window->x_row, window->x_column, window->w_row, window->w_column};
+  const taps by_columns = {3, 3, window->x_column, window->x_row, window->w_column, window->w_row};
+  const taps *order = along.shared && !along.line ? &by_columns : &by_rows;
   block b;
-  b.linear = linear;
-  b.form = form_of(linear, channels);
-  place_taps(&b, window, 1);
+  start_block(&b, linear, channels);
+  place_taps(&b, order, 1);
   for (int32_t next = 0; next < channels;) {
     /* the last block is moved back until it ends with the pixel: the channels in front of it are computed once more */
     const int quads = channels >= LANES && channels - next > LANES / 2 ? 4 : 2;
-    const int32_t first = eq_min32(next, channels - 4 * quads);
-    next = first + 4 * quads;
-    b.first = first;
-    b.bias = linear->bias + first;
-    b.multipliers = linear->multipliers + first;
-    for (int32_t i = 0; i < 4 * quads; i++) b.shifts[i] = linear->shifts[first + i];
-    if (copy_weights(&b, w + first, window, 1, quads) > INT8_MIN) { /* two products: 128 * (127 + 127) < 2^15 */
-      run_lanes(out + first, x + first, &b, &steps, quads);
-    } else {
-      place_taps(&b, window, 2);
-      copy_weights(&b, w + first, window, 2, quads);
-      run_lanes(out + first, x + first, &b, &steps, quads);
-      place_taps(&b, window, 1);
+    b.first = eq_min32(next, channels - 4 * quads);
+    next = b.first + 4 * quads;
+    copy_scales(&b, quads);
+    const int8_t *weights = w + b.first;
+    const bool paired = copy_weights(&b, weights, order, 1, quads) > INT8_MIN; /* 128 * (127 + 127) < 2^15 */
+    if (!paired) {
+      place_taps(&b, order, 2);
+      copy_weights(&b, weights, order, 2, quads);
     }
+    if (quads == 4) {
+      run_16(out + b.first, x + b.first, &b, steps, along);
+    } else {
+      run_8(out + b.first, x + b.first, &b, steps);
+    }
+    if (!paired) place_taps(&b, order, 1);
   }
 }
 #endif
