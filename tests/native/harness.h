@@ -25,6 +25,7 @@ typedef struct harness {
   uint64_t state;
   uint64_t seed;
   int32_t buffers;
+  bool is_bench;
   bool is_full;
   bool has_tail;
 } harness;
@@ -45,7 +46,8 @@ bool chance(harness *h, int32_t percent);
 int32_t draw_size(harness *h, int32_t low, int32_t high);
 
 /* A guarded buffer. Half of the buffers end where memory ends, so that reading beyond them is a fault, the others begin at
- * any address; `alignment`, a power of two up to 64, holds for both, and then bytes is a multiple of it. */
+ * any address; `alignment`, a power of two up to 64, holds for both, and then bytes is a multiple of it. In a bench all are
+ * aligned to 64 bytes. */
 void *buffer(harness *h, size_t bytes, size_t alignment);
 
 /* Fill with random bytes: mostly all values alike, at times only the smallest and largest int8, small ones or one value. */
