@@ -51,6 +51,7 @@ class _Io(ctypes.Structure):
         ("n_inputs", ctypes.c_uint32),
         ("n_outputs", ctypes.c_uint32),
         ("scratch", ctypes.c_void_p),
+        ("scratch_bytes", ctypes.c_uint32),
         ("kernels", ctypes.c_void_p),
         ("layout", ctypes.c_uint32),
         ("part", ctypes.c_uint32),
@@ -119,7 +120,8 @@ def call_step(
     for part in reversed(range(parts)):
         io = _Io(
             constants.ctypes.data, arena.ctypes.data, locations.ctypes.data, operands.ctypes.data,
-            len(inputs), len(outputs), arena.ctypes.data + offsets[-1], kernels, layout, part, parts,
+            len(inputs), len(outputs), arena.ctypes.data + offsets[-1], scratch_bytes, kernels, layout,
+            part, parts,
         )  # fmt: skip
         getattr(lib, f"eq_op_{step.name}")(ctypes.byref(io), pointer)
 

@@ -61,7 +61,8 @@ class DepthwiseConv2dStep(Step):
         return image_distance(self.input, self.output, stride=self.stride[0], before=self.padding[0])
 
     def scratch_bytes(self) -> int:
-        return 4 * self.output[3]  # the bias of pixels whose window leaves the image
+        """Return room for the biases of pixels whose windows leave the image: at the left, between, and at the right."""
+        return 4 * self.output[3] * (1 if self.kernel == (1, 1) else 3)
 
     def packed(self, layout: int) -> Step:
         if layout == PORTABLE or self.weights_zero != 0:

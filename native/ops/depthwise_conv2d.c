@@ -9,6 +9,7 @@
 #include "ops/pack.h"
 
 enum { N, H, W, C };
+enum { BIASES = 3 }; /* as many as the blocks of a line have, for windows that reach one pixel beyond either end */
 
 /* Packed weights are row-major ones followed by how many taps may be chained, see eq_find_chains. */
 static uint32_t chains_bytes(const eq_depthwise_conv2d_params *p) { return ((uint32_t)p->output[C] + 7) / 8; }
@@ -84,9 +85,32 @@ static void fold_outside(int32_t *bias, const eq_depthwise_conv2d_params *p, con
   }
 }
 
+/* Biases of windows that leave the image, kept while the next line's windows leave it alike. */
+typedef struct outside_bias {
+  bool known;
+  span rows;
+  span columns;
+} outside_bias;
+
+static bool same_taps(const span *a, const span *b) { return a->lo == b->lo && a->hi == b->hi; }
+
+/* The bias of a block: the layer's own, or that of windows outside, from slot number `slot` of the scratch. */
+static const int32_t *bias_of(const eq_step_io *io, const eq_depthwise_conv2d_params *p, outside_bias *slots,
+                              uint32_t slot, const span *rows, const span *columns) {
+  const int32_t *inside = eq_constant(io, p->bias);
+  const bool whole = rows->hi - rows->lo == p->kernel[0] && columns->hi - columns->lo == p->kernel[1];
+  if (whole || p->input_zero == 0) return inside;
+  int32_t *bias = (int32_t *)io->scratch + (size_t)slot * (size_t)p->input[C];
+  if (!slots[slot].known || !same_taps(&slots[slot].rows, rows) || !same_taps(&slots[slot].columns, columns)) {
+    fold_outside(bias, p, inside, eq_constant(io, p->weights), rows, columns);
+    slots[slot] = (outside_bias){true, *rows, *columns};
+  }
+  return bias;
+}
+
 /* A block of output pixels whose windows leave the image alike. */
 static void run_block(const eq_step_io *io, const eq_depthwise_conv2d_params *p, int8_t *out, const int8_t *image,
-                      const span *rows, const span *columns) {
+                      const span *rows, const span *columns, const int32_t *bias) {
   const size_t channels = (size_t)p->input[C], line = (size_t)p->input[W] * channels;
   const size_t out_line = (size_t)p->output[W] * channels;
   const int8_t *weights = eq_constant(io, p->weights);
@@ -105,8 +129,8 @@ static void run_block(const eq_step_io *io, const eq_depthwise_conv2d_params *p,
       .out_line = out_line,
       .chains = p->weights.bytes == weights_bytes ? NULL : (const uint8_t *)weights + weights_bytes,
   };
-  eq_linear_s8 linear = {
-      .bias = eq_constant(io, p->bias),
+  const eq_linear_s8 linear = {
+      .bias = bias,
       .multipliers = eq_constant(io, p->multipliers),
       .shifts = eq_constant(io, p->shifts),
       .weights_zero = p->weights_zero,
@@ -115,10 +139,6 @@ static void run_block(const eq_step_io *io, const eq_depthwise_conv2d_params *p,
       .act_max = p->act_max,
       .mode = p->mode,
   };
-  if ((window.rows < p->kernel[0] || window.columns < p->kernel[1]) && p->input_zero != 0) {
-    fold_outside(io->scratch, p, linear.bias, weights, rows, columns);
-    linear.bias = io->scratch;
-  }
   if (window.rows > 0 && window.columns > 0) {
     image += (size_t)(rows->first + rows->lo * p->dilation[0]) * line;
     image += (size_t)(columns->first + columns->lo * p->dilation[1]) * channels;
@@ -137,6 +157,9 @@ void eq_op_depthwise_conv2d(const eq_step_io *io, const eq_depthwise_conv2d_para
   const uintptr_t written = (uintptr_t)out, read = (uintptr_t)image;
   const size_t images = (size_t)p->output[N];
   const bool apart = written + images * out_bytes <= read || read + images * in_bytes <= written;
+  outside_bias slots[BIASES] = {{false, {0}, {0}}};
+  const uint32_t fitting = io->scratch_bytes / (4 * (uint32_t)p->input[C]);
+  const uint32_t last_slot = fitting >= BIASES ? BIASES - 1 : fitting == 0 ? 0 : fitting - 1;
   int32_t from, to;
   eq_share(io, p->output[H], 1, &from, &to); /* lines of every image */
   for (int32_t n = 0; n < p->output[N]; n++, image += in_bytes, out += out_bytes) {
@@ -145,9 +168,11 @@ void eq_op_depthwise_conv2d(const eq_step_io *io, const eq_depthwise_conv2d_para
       rows = find_span(y, p, 0);
       rows.to = apart ? eq_min32(rows.to, to) : y + 1;
       span columns;
+      uint32_t slot = 0;
       for (int32_t x = 0; x < p->output[W]; x = columns.to) {
         columns = find_span(x, p, 1);
-        run_block(io, p, out, image, &rows, &columns);
+        run_block(io, p, out, image, &rows, &columns, bias_of(io, p, slots, slot, &rows, &columns));
+        if (slot < last_slot) slot++;
       }
     }
   }

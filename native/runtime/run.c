@@ -68,6 +68,7 @@ static void run_part(const eq_runner *runner, uint32_t i, uint32_t part, uint32_
       .n_inputs = s->input_count,
       .n_outputs = s->output_count,
       .scratch = runner->arena + s->scratch_offset + part * eq_part_scratch(s),
+      .scratch_bytes = eq_part_scratch(s),
       .kernels = runner->kernels,
       .layout = m->header->layout,
       .part = part,

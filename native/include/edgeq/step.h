@@ -30,6 +30,7 @@ typedef struct eq_step_io {
   uint32_t n_inputs;
   uint32_t n_outputs;
   void *scratch; /* 16-byte aligned; as many bytes as the step's Python class asks for */
+  uint32_t scratch_bytes;
   const struct eq_kernels *kernels;
   uint32_t layout; /* the order of weights, EQ_LAYOUT_... */
   uint32_t part;   /* which of `parts` equal shares of the step to run; parts is 0 or 1 for the whole step, and more only for */
