@@ -17,52 +17,83 @@ typedef struct product {
   size_t group_bytes;
   eq_codes codes;
   eq_requant_form form;
+  bool relu; /* form UP, and the zero point is the least code */
 } product;
 
-/* sums += four inputs of each row, at lane `lane` of x, times those of eight channels. */
-#define ADD_BLOCK(lane)                                                 \
+/* sums += four inputs of each row, at lane `lane` of its 16, times those of eight channels. */
+#define ADD_BLOCK(lane, low, high)                                      \
   do {                                                                  \
-    const int8x16_t low = vld1q_s8(w), high = vld1q_s8(w + 16);         \
     _Pragma("GCC unroll 8") for (int r = 0; r < rows; r++) {            \
       sums[r][0] = vdotq_laneq_s32(sums[r][0], low, inputs[r], lane);   \
       sums[r][1] = vdotq_laneq_s32(sums[r][1], high, inputs[r], lane);  \
     }                                                                   \
-    w += BLOCK_BYTES;                                                   \
   } while (0)
+#define ADD_LAST_BLOCK(lane) ADD_BLOCK(lane, vld1q_s8(w + lane * BLOCK_BYTES), vld1q_s8(w + lane * BLOCK_BYTES + 16))
 
-/* sums += the products of rows first .. first + rows - 1 with one group of channels, whose blocks begin at w. */
-TILE_INLINE void add_rows(int32x4_t sums[ROWS][2], const eq_gemm_rows *x, size_t first, const int8_t *w, int rows) {
-  int32_t i = 0;
-  do {
-    const int8_t *row[ROWS];
-    row[0] = x->runs[i] + first * x->stride;
+/* Where the rows of a tile lie in one run. */
+TILE_INLINE void find_rows(const int8_t *row[ROWS], const int8_t *run, size_t stride, int rows) {
+  row[0] = run;
 #pragma GCC unroll 8
-    for (int r = 1; r < rows; r++) {
-      row[r] = row[r - 1] + x->stride;
-      __asm__("" : "+r"(row[r])); /* in a register of its own: compilers would add strides up in the loop */
+  for (int r = 1; r < rows; r++) {
+    row[r] = row[r - 1] + stride;
+    __asm__ volatile("" : "+r"(row[r])); /* in a register of its own: compilers would add strides up in the loop */
+  }
+}
+
+/* sums = bias + the products of rows first .. first + rows - 1 with one group of channels, whose blocks begin at w. */
+TILE_INLINE void multiply_rows(int32x4_t sums[ROWS][2], const int32_t *bias, const eq_gemm_rows *x, size_t first,
+                               const int8_t *w, int rows) {
+  const size_t stride = x->stride;
+  const size_t run = (size_t)x->run, whole = run & ~(size_t)15, left = run & 15;
+  const int8_t *row[ROWS];
+  int8x16_t inputs[ROWS];
+  size_t at = 0;
+  if (whole == 0) {
+    find_rows(row, x->runs[0] + first * stride, stride, rows);
+#pragma GCC unroll 8
+    for (int r = 0; r < rows; r++) {
+      sums[r][0] = vld1q_s32(bias);
+      sums[r][1] = vld1q_s32(bias + 4);
     }
-    int8x16_t inputs[ROWS];
-    size_t at = 0;
-    const size_t run = (size_t)x->run, whole = run & ~(size_t)15;
-    for (; at < whole; at += 16) {
+  } else {
+    /* loaded for each row, behind the products: copies between registers would take the multipliers' time */
 #pragma GCC unroll 8
-      for (int r = 0; r < rows; r++) inputs[r] = vld1q_s8(row[r] + at);
-      ADD_BLOCK(0);
-      ADD_BLOCK(1);
-      ADD_BLOCK(2);
-      ADD_BLOCK(3);
+    for (int r = 0; r < rows; r++) {
+      __asm__ volatile("ldp %q0, %q1, [%2]"
+                       : "=w"(sums[r][0]), "=w"(sums[r][1])
+                       : "r"(bias), "m"(*(const int32_t(*)[GROUP])bias));
     }
-    /* inputs beyond the run meet weights of zero */
-    if (at == run) continue;
+    int32_t i = 0;
+    do {
+      find_rows(row, x->runs[i] + first * stride, stride, rows);
+      at = 0;
+      do {
 #pragma GCC unroll 8
-    for (int r = 0; r < rows; r++) inputs[r] = vld1q_s8(row[r] + at);
-    ADD_BLOCK(0);
-    if (run - at > 4) ADD_BLOCK(1);
-    if (run - at > 8) ADD_BLOCK(2);
-    if (run - at > 12) ADD_BLOCK(3);
-  } while (++i < x->n_runs);
+        for (int r = 0; r < rows; r++) inputs[r] = vld1q_s8(row[r] + at);
+        const int8x16x4_t even = vld1q_s8_x4(w);
+        w += 2 * BLOCK_BYTES;
+        __asm__ volatile("" : "+r"(w)); /* so that both loads move it on */
+        const int8x16x4_t odd = vld1q_s8_x4(w);
+        w += 2 * BLOCK_BYTES;
+        ADD_BLOCK(0, even.val[0], even.val[1]);
+        ADD_BLOCK(1, even.val[2], even.val[3]);
+        ADD_BLOCK(2, odd.val[0], odd.val[1]);
+        ADD_BLOCK(3, odd.val[2], odd.val[3]);
+        at += 16;
+      } while (at != whole);
+    } while (++i < x->n_runs);
+  }
+  if (left == 0) return;
+  /* inputs beyond the run meet weights of zero */
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; r++) inputs[r] = vld1q_s8(row[r] + at);
+  ADD_LAST_BLOCK(0);
+  if (left > 4) ADD_LAST_BLOCK(1);
+  if (left > 8) ADD_LAST_BLOCK(2);
+  if (left > 12) ADD_LAST_BLOCK(3);
 }
 #undef ADD_BLOCK
+#undef ADD_LAST_BLOCK
 
 /* chains += the products of row number `row` with 4, 2 or 1 groups of channels. Eight sums at a time hide the latency of
  * SDOT, so that a group has 1, 2 or 4 for each of its halves; add_chains joins them in the first ones. */
@@ -108,7 +139,7 @@ TILE_INLINE void add_chains(int32x4_t chains[CHAINS], int groups) {
 
 /* A row of codes from sums of 4, 2 or 1 groups, bias included. */
 TILE_INLINE void store_row(int8_t *out, const product *p, int32x4_t *sums, const eq_linear_s8 *linear, int32_t channel,
-                           int groups, eq_requant_form form) {
+                           int groups, eq_requant_form form, bool relu) {
 #pragma GCC unroll 4
   for (int g = 0; g < groups; g++) {
     eq_channels4 c[2];
@@ -117,25 +148,27 @@ TILE_INLINE void store_row(int8_t *out, const product *p, int32x4_t *sums, const
     sums[2 * g + 1] = eq_requant4(sums[2 * g + 1], &c[1], form);
   }
   if (groups == 1) {
-    vst1_s8(out, eq_codes8(sums[0], sums[1], &p->codes));
+    vst1_s8(out, relu ? eq_codes8_relu(sums[0], sums[1], &p->codes) : eq_codes8(sums[0], sums[1], &p->codes));
     return;
   }
 #pragma GCC unroll 2
   for (int g = 0; g < groups; g += 2, out += 2 * GROUP, sums += 4) {
-    vst1q_s8(out, eq_codes16(sums[0], sums[1], sums[2], sums[3], &p->codes));
+    vst1q_s8(out, relu ? eq_codes16_relu(sums[0], sums[1], sums[2], sums[3], &p->codes)
+                       : eq_codes16(sums[0], sums[1], sums[2], sums[3], &p->codes));
   }
 }
 
 /* A tile of codes from sums, bias included. */
 TILE_INLINE void store_rows(int8_t *out, const product *p, int32x4_t *sums, const eq_linear_s8 *linear, int32_t channel,
-                            int rows, eq_requant_form form) {
+                            int rows, eq_requant_form form, bool relu) {
   eq_channels4 c[2];
   eq_load_channels8(c, linear, channel, form);
 #pragma GCC unroll 16
   for (int i = 0; i < 2 * rows; i++) sums[i] = eq_requant4(sums[i], &c[i % 2], form);
 #pragma GCC unroll 4
   for (int r = 0; r < rows; r += 2, out += 2 * p->out_stride, sums += 4) {
-    const int8x16_t codes = eq_codes16(sums[0], sums[1], sums[2], sums[3], &p->codes);
+    const int8x16_t codes = relu ? eq_codes16_relu(sums[0], sums[1], sums[2], sums[3], &p->codes)
+                                 : eq_codes16(sums[0], sums[1], sums[2], sums[3], &p->codes);
     vst1_s8(out, vget_low_s8(codes));
     vst1_s8(out + p->out_stride, vget_high_s8(codes));
   }
@@ -152,24 +185,20 @@ static void store_slowly(int8_t *out, const product *p, int32_t *sums, const eq_
 
 /* The forms of common layers get code of their own. */
 #define STORE(store, sums, rows, channels, count)                                          \
-  switch (p->form) {                                                                       \
-    case EQ_FORM_UP:                                                                       \
-      store(out, p, sums, linear, channel, count, EQ_FORM_UP);                             \
-      break;                                                                               \
-    case EQ_FORM_AWAY:                                                                     \
-      store(out, p, sums, linear, channel, count, EQ_FORM_AWAY);                           \
-      break;                                                                               \
-    case EQ_FORM_SINGLE:                                                                   \
-      store(out, p, sums, linear, channel, count, EQ_FORM_SINGLE);                         \
-      break;                                                                               \
-    case EQ_FORM_EXACT:                                                                    \
-      store(out, p, sums, linear, channel, count, EQ_FORM_EXACT);                          \
-      break;                                                                               \
-    default: {                                                                             \
-      int32_t found[(rows) * (channels)];                                                  \
-      for (int i = 0; i < (rows) * (channels) / 4; i++) vst1q_s32(found + 4 * i, sums[i]); \
-      store_slowly(out, p, found, linear, channel, rows, channels);                        \
-    }                                                                                      \
+  if (p->relu) {                                                                           \
+    store(out, p, sums, linear, channel, count, EQ_FORM_UP, true);                         \
+  } else if (p->form == EQ_FORM_UP) {                                                      \
+    store(out, p, sums, linear, channel, count, EQ_FORM_UP, false);                        \
+  } else if (p->form == EQ_FORM_AWAY) {                                                    \
+    store(out, p, sums, linear, channel, count, EQ_FORM_AWAY, false);                      \
+  } else if (p->form == EQ_FORM_SINGLE) {                                                  \
+    store(out, p, sums, linear, channel, count, EQ_FORM_SINGLE, false);                    \
+  } else if (p->form == EQ_FORM_EXACT) {                                                   \
+    store(out, p, sums, linear, channel, count, EQ_FORM_EXACT, false);                     \
+  } else {                                                                                 \
+    int32_t found[(rows) * (channels)];                                                    \
+    for (int i = 0; i < (rows) * (channels) / 4; i++) vst1q_s32(found + 4 * i, sums[i]);   \
+    store_slowly(out, p, found, linear, channel, rows, channels);                          \
   }
 
 /* `rows` rows, an even number, of n channels, a multiple of eight. */
@@ -177,14 +206,7 @@ TILE_INLINE void run_rows(int8_t *out, const product *p, size_t row, const int8_
                           int32_t n, int rows) {
   for (int32_t channel = 0; channel < n; channel += GROUP, out += GROUP, group += p->group_bytes) {
     int32x4_t sums[ROWS][2];
-    sums[0][0] = vld1q_s32(linear->bias + channel);
-    sums[0][1] = vld1q_s32(linear->bias + channel + 4);
-#pragma GCC unroll 8
-    for (int r = 1; r < rows; r++) {
-      sums[r][0] = sums[0][0];
-      sums[r][1] = sums[0][1];
-    }
-    add_rows(sums, p->x, row, group + HEAD_BYTES, rows);
+    multiply_rows(sums, linear->bias + channel, p->x, row, group + HEAD_BYTES, rows);
     STORE(store_rows, sums[0], rows, GROUP, rows)
   }
 }
@@ -258,10 +280,11 @@ static void run_last(int8_t *out, const product *p, size_t row, const int8_t *gr
 
 void eq_packed_gemm_s8_dotprod(int8_t *out, size_t out_stride, const eq_gemm_rows *x, const int8_t *w, int32_t m,
                                int32_t n, const eq_linear_s8 *linear) {
-  const product p = {
+  product p = {
       .x = x, .out_stride = out_stride, .group_bytes = eq_packed_group_bytes(EQ_LAYOUT_C8K4, x->n_runs * x->run),
       .codes = eq_codes_of(linear), .form = eq_requant_form_of(linear, n),
   };
+  p.relu = p.form == EQ_FORM_UP && linear->act_min == linear->zero;
   const int32_t whole = n / GROUP * GROUP;
   for (int32_t row = 0, rows; row < m; row += rows, out += (size_t)rows * out_stride) {
     const int32_t left = m - row;

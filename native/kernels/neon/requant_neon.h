@@ -114,6 +114,8 @@ typedef struct eq_codes {
   int16x8_t zero;
   int8x16_t least;
   int8x16_t largest;
+  uint8x16_t zero_code; /* the zero point's eight bits */
+  uint8x16_t above;     /* largest - zero point, where the zero point is the least code */
 } eq_codes;
 
 EQ_ALWAYS_INLINE eq_codes eq_codes_of(const eq_linear_s8 *linear) {
@@ -121,6 +123,8 @@ EQ_ALWAYS_INLINE eq_codes eq_codes_of(const eq_linear_s8 *linear) {
       .zero = vdupq_n_s16((int16_t)linear->zero),
       .least = vdupq_n_s8((int8_t)linear->act_min),
       .largest = vdupq_n_s8((int8_t)linear->act_max),
+      .zero_code = vdupq_n_u8((uint8_t)linear->zero),
+      .above = vdupq_n_u8((uint8_t)(linear->act_max - linear->zero)),
   };
 }
 
@@ -136,6 +140,19 @@ EQ_ALWAYS_INLINE int8x16_t eq_codes16(int32x4_t a, int32x4_t b, int32x4_t c, int
 EQ_ALWAYS_INLINE int8x8_t eq_codes8(int32x4_t a, int32x4_t b, const eq_codes *codes) {
   const int8x8_t found = vqmovn_s16(vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), codes->zero));
   return vmin_s8(vmax_s8(found, vget_low_s8(codes->least)), vget_low_s8(codes->largest));
+}
+
+/* eq_codes16 where the zero point is the least code: saturation to unsigned numbers clamps below. */
+EQ_ALWAYS_INLINE int8x16_t eq_codes16_relu(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t d, const eq_codes *codes) {
+  const uint16x8_t low = vqmovun_high_s32(vqmovun_s32(a), b), high = vqmovun_high_s32(vqmovun_s32(c), d);
+  const uint8x16_t above = vminq_u8(vqmovn_high_u16(vqmovn_u16(low), high), codes->above);
+  return vreinterpretq_s8_u8(vaddq_u8(above, codes->zero_code));
+}
+
+/* eq_codes8 where the zero point is the least code. */
+EQ_ALWAYS_INLINE int8x8_t eq_codes8_relu(int32x4_t a, int32x4_t b, const eq_codes *codes) {
+  const uint8x8_t found = vqmovn_u16(vqmovun_high_s32(vqmovun_s32(a), b));
+  return vreinterpret_s8_u8(vadd_u8(vmin_u8(found, vget_low_u8(codes->above)), vget_low_u8(codes->zero_code)));
 }
 
 #endif
