@@ -7,6 +7,7 @@ from __future__ import annotations
 import argparse
 import inspect
 import json
+import math
 import os
 import sys
 import tomllib
@@ -16,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import bench_peers
+import layers
 import process_figures
 from rich.console import Console
 from rich.table import Table
@@ -92,9 +94,12 @@ def cycles(data: dict[str, Any], shared: Shared, core: str) -> Iterator[Figure]:
 def gemm(data: dict[str, Any], shared: Shared) -> Iterator[Figure]:
     """Count the instructions of a pointwise convolution, which is a matrix product and its requantization."""
     table = data["gemm"]
+    rows, depth, columns = GEMM
+    side = math.isqrt(rows)
+    product = layers.convolution((side, rows // side, depth), columns)
     for board in table["boards"]:
         with api.connect(board) as device:
-            device.load(process_figures.pointwise_model(board, *GEMM))
+            device.load(layers.convert(product, board))
             profile = device.profile()
         value = profile.steps[0].measures["instructions"] / profile.macs
         what = f"{'x'.join(map(str, GEMM))}, one convolution"

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from edgeq.analysis.predict import Prediction, predict
 from edgeq.board import Board
 from edgeq.compile.plan import Plan, PlannedStep
 from edgeq.compile.planner import make_plan
@@ -25,7 +26,10 @@ PARAMETER_FIELDS = ("weights", "bias")  # of steps: what training made, apart fr
 
 @dataclass(frozen=True)
 class LayerCost:
-    """One step: ``live_bytes`` of the arena hold something during it, ``bytes_moved`` it reads and writes."""
+    """One step: ``live_bytes`` of the arena hold something during it, ``bytes_moved`` it reads and writes.
+
+    ``cycles`` are predicted, None without a board or for a core whose costs are not known.
+    """
 
     index: int
     name: str
@@ -33,6 +37,7 @@ class LayerCost:
     macs: int
     bytes_moved: int
     live_bytes: int
+    cycles: float | None = None
 
 
 @dataclass(frozen=True)
@@ -65,6 +70,7 @@ class Cost:
     exact_model_bytes: bool = True
     ram_bytes: int | None = None
     layers: tuple[LayerCost, ...] = ()
+    time: Prediction | None = None
     plan: Plan | None = field(default=None, repr=False)
 
     @property
@@ -129,8 +135,17 @@ def cost_of_plan(
 ) -> Cost:
     """Find the cost of a plan; parameters are counted in its steps unless they are given."""
     live = plan.live_bytes()
+    time = None if board is None else predict(plan, board)
     layers = tuple(
-        LayerCost(index, planned.name, planned.op, planned.step.macs(), bytes_moved(plan, planned), live[index])
+        LayerCost(
+            index=index,
+            name=planned.name,
+            op=planned.op,
+            macs=planned.step.macs(),
+            bytes_moved=bytes_moved(plan, planned),
+            live_bytes=live[index],
+            cycles=None if time is None else time.steps[index],
+        )
         for index, planned in enumerate(plan.steps)
     )
     if parameters is None:
@@ -147,6 +162,7 @@ def cost_of_plan(
         exact_model_bytes=exact_model_bytes,
         ram_bytes=None if board is None else board.ram_bytes,
         layers=layers,
+        time=time,
         plan=plan,
     )
 

@@ -9,7 +9,7 @@ from html import escape
 from edgeq.analysis.cost import Cost
 from edgeq.compile.plan import Plan, lifetimes
 from edgeq.ir.result import Profile
-from edgeq.report.table import count, percent, printable, size
+from edgeq.report.table import count, percent, predicted, printable, size
 
 _WIDTH, _HEIGHT = 900, 260  # pixels of the memory picture
 
@@ -81,6 +81,8 @@ def cost_page(cost: Cost) -> str:
     ]
     if cost.board is not None:
         facts.append((cost.board, "fits" if cost.fits else f"does not fit: {size(cost.missing_bytes)} are missing"))
+    if cost.time is not None:
+        facts.append((f"predicted {cost.time.unit}", predicted(cost.time)))
     rows = [
         ((str(i.index), i.name, i.op, *map(count, (i.macs, i.bytes_moved, i.live_bytes))), float(i.live_bytes))
         for i in cost.layers

@@ -12,6 +12,7 @@ from edgeq.analysis.accuracy import Accuracy
 from edgeq.analysis.compare import Verification
 from edgeq.analysis.cost import Cost
 from edgeq.analysis.diff import Diff
+from edgeq.analysis.predict import Prediction
 from edgeq.board import Board
 from edgeq.compile.plan import Plan, PlanPort, lifetimes
 from edgeq.compile.traffic import constant_bytes
@@ -107,7 +108,7 @@ def analyze_report(cost: Cost) -> dict[str, Any]:
         ],
         "memory": _memory(arena=cost.arena_bytes, lower_bound=cost.lower_bound_bytes, model=cost.model_bytes),
         "flash_bytes": cost.model_bytes,
-        "time": None,
+        "time": None if cost.time is None else _time(cost.time),
         "fits": cost.fits,
         "layers": [
             {
@@ -117,10 +118,15 @@ def analyze_report(cost: Cost) -> dict[str, Any]:
                 "macs": layer.macs,
                 "bytes_moved": layer.bytes_moved,
                 "live_bytes": layer.live_bytes,
+                "cycles": layer.cycles,
             }
             for layer in cost.layers
         ],
     }
+
+
+def _time(time: Prediction) -> dict[str, str | float]:
+    return {"unit": time.unit, "median": time.median, "low": time.low, "high": time.high}
 
 
 def eval_report(accuracy: Accuracy) -> dict[str, Any]:

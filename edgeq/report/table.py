@@ -15,6 +15,7 @@ from edgeq.analysis.accuracy import Accuracy
 from edgeq.analysis.compare import Verification
 from edgeq.analysis.cost import Cost
 from edgeq.analysis.diff import Diff
+from edgeq.analysis.predict import Prediction
 from edgeq.board import Board
 from edgeq.compile.plan import Plan, PlanPort
 from edgeq.compile.traffic import constant_bytes
@@ -172,17 +173,34 @@ def show_cost(console: Console, cost: Cost) -> None:
     ]
     if cost.board is not None:
         rows.append(("board", _room(cost)))
+    if cost.time is not None:
+        rows.append((f"predicted {cost.time.unit}", predicted(cost.time)))
     facts(console, rows)
     console.print()
     peak = max((layer.live_bytes for layer in cost.layers), default=0)
+    predictions = () if cost.time is None else (">predicted cycles",)
     table(
         console,
-        (">#", "layer", "operator", ">MACs", ">bytes moved", ">live bytes", ""),
+        (">#", "layer", "operator", ">MACs", *predictions, ">bytes moved", ">live bytes", ""),
         (
-            (i.index, i.name, i.op, count(i.macs), count(i.bytes_moved), count(i.live_bytes), bar(i.live_bytes, peak))
+            (
+                i.index,
+                i.name,
+                i.op,
+                count(i.macs),
+                *(count(round(i.cycles or 0)) for _ in predictions),
+                count(i.bytes_moved),
+                count(i.live_bytes),
+                bar(i.live_bytes, peak),
+            )
             for i in cost.layers
         ),
     )
+
+
+def predicted(time: Prediction) -> str:
+    """Write a prediction with its range; one core, caches and branches perfect."""
+    return f"{time.median:,.0f} ({time.low:,.0f} to {time.high:,.0f}), one core"
 
 
 def _room(cost: Cost) -> str:

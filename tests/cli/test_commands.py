@@ -85,6 +85,8 @@ def test_a_source_model_that_needs_no_data_is_converted_on_the_fly(capsys: pytes
 
 def test_analyze_a_float_model_without_data(capsys: pytest.CaptureFixture[str]) -> None:
     found = report(capsys, "analyze", FLOAT, "--board", "raspberry-pi-4")
+    assert found["time"]["unit"] == "cycles:modelled"
+    assert 0 < found["time"]["low"] <= found["time"]["median"] <= found["time"]["high"]
     assert found["fits"] is True
     assert found["parameters"] == 6122
 

@@ -76,6 +76,15 @@ def test_analyze() -> None:
     assert report["unsupported"] == []
 
 
+def test_analyze_for_a_core_with_known_costs() -> None:
+    cost = cost_of_plan(PLAN, model_bytes=1360, board=load_board("raspberry-pi-5"))
+    report = _parsed(json_report.analyze_report(cost), "edgeq.analyze/1")
+    assert list(report["time"]) == ["unit", "median", "low", "high"]
+    assert report["time"]["unit"] == "cycles:modelled"
+    assert report["time"]["low"] < report["time"]["median"] < report["time"]["high"]
+    assert sum(layer["cycles"] for layer in report["layers"]) == report["time"]["median"]
+
+
 def test_analyze_of_an_unsupported_model() -> None:
     cost = Cost("m", None, (Unsupported("stem", "LSTM", "no integer form", "use a GRU"),))
     report = _parsed(json_report.analyze_report(cost), "edgeq.analyze/1")

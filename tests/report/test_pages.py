@@ -11,6 +11,7 @@ from small_models import small_plan
 
 from edgeq.analysis.cost import Cost, Unsupported, cost_of_plan
 from edgeq.analysis.profiling import profile
+from edgeq.board import load_board
 from edgeq.ir.result import Profile, Spread
 from edgeq.report import html, table
 
@@ -80,6 +81,15 @@ def test_a_cost_page_shows_the_arena() -> None:
     page = html.cost_page(cost_of_plan(PLAN, model_bytes=1))
     _checked(page)
     assert page.count("<rect") == 4  # three tensors and the convolution's scratch
+
+
+def test_a_prediction_is_shown_with_its_range() -> None:
+    cost = cost_of_plan(PLAN, model_bytes=1, board=load_board("raspberry-pi-4"))
+    assert cost.time is not None
+    for text in (_shown(table.show_cost, cost), _checked(html.cost_page(cost))):
+        assert "predicted cycles:modelled" in text
+        assert f"{cost.time.median:,.0f} ({cost.time.low:,.0f} to {cost.time.high:,.0f})" in text
+    assert "predicted cycles" not in _shown(table.show_cost, cost_of_plan(PLAN, model_bytes=1))
 
 
 def test_names_cannot_inject_markup() -> None:

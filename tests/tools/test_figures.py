@@ -73,7 +73,8 @@ def test_a_figure_is_reached_up_to_its_limit(figures: ModuleType) -> None:
 
 def test_a_matrix_product_is_counted_as_one_step(tool: object) -> None:
     needs_program("qemu-aarch64")
-    made = importlib.import_module("process_figures").pointwise_model("raspberry-pi-4", 64, 32, 16)
+    layers = importlib.import_module("layers")
+    made = layers.convert(layers.convolution((8, 8, 32), 16), "raspberry-pi-4")
     assert made.plan.macs == 64 * 32 * 16
     with api.connect("raspberry-pi-4") as device:
         device.load(made)
