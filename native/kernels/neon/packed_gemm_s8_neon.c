@@ -7,6 +7,7 @@
 #if defined(__aarch64__)
 #include "edgeq/fixed_point.h"
 #include "kernels/kernels.h"
+#include "kernels/neon/packed_tiles_neon.h"
 #include "kernels/neon/requant_neon.h"
 #include "kernels/packed.h"
 
@@ -230,12 +231,67 @@ EQ_ALWAYS_INLINE void run_rows(int8_t *out, size_t out_stride, const rows *x, in
   }
 }
 
+/* Copy the first `count` bytes of rows of four. */
+static void spread(int8_t *out, size_t out_stride, const int8_t *rows, int32_t m, int32_t count) {
+  for (int32_t r = 0; r < m; r++, out += out_stride, rows += CHANNELS) {
+    for (int32_t c = 0; c < count; c++) out[c] = rows[c];
+  }
+}
+
+/* Tiles of four rows by all channels; false when they need what eq_run_tiles does not do. */
+static bool run_tiles(int8_t *out, size_t out_stride, const eq_gemm_rows *x, const int8_t *w, int32_t row_tiles,
+                      int32_t n, const eq_linear_s8 *linear, eq_requant_form form) {
+  const bool bounded = linear->act_min != INT8_MIN || linear->act_max != INT8_MAX;
+  const bool known = form == EQ_FORM_UP || form == EQ_FORM_AWAY || form == EQ_FORM_SINGLE;
+  if (bounded || !known || row_tiles == 0 || n == 0 || x->n_runs == 0 || x->run == 0) return false;
+  const size_t group_bytes = eq_packed_group_bytes(EQ_LAYOUT_C4K16, x->n_runs * x->run);
+  const int32_t groups = (n + CHANNELS - 1) / CHANNELS, first = (groups - 1) * CHANNELS, count = n - first;
+  for (int32_t g = 0; g < groups; g++) {
+    if (*(const int32_t *)(const void *)(w + (size_t)g * group_bytes) == 1) return false;
+  }
+  eq_tiles tiles = {
+      .first_run = x->runs[0], .other_runs = x->runs + 1, .n_runs = x->n_runs, .weights = w, .out = out,
+      .out_stride = out_stride, .bias = linear->bias, .multipliers = linear->multipliers, .shifts = linear->shifts,
+      .x_stride = x->stride, .run_bytes = ((size_t)x->run + 15) / 16 * 16, .groups = groups, .row_tiles = row_tiles,
+  };
+  for (int i = 0; i < 8; i++) tiles.zeros[i] = (int16_t)linear->zero;
+  if (count == CHANNELS) {
+    eq_run_tiles(&tiles, form);
+    return true;
+  }
+  int32_t bias[CHANNELS] = {0}, multipliers[CHANNELS] = {0};
+  int8_t shifts[CHANNELS] = {0}, codes[EQ_GEMM_ROWS][CHANNELS];
+  for (int32_t c = 0; c < count; c++) {
+    bias[c] = linear->bias[first + c];
+    multipliers[c] = linear->multipliers[first + c];
+    shifts[c] = linear->shifts[first + c];
+  }
+  tiles.last_stride = CHANNELS;
+  tiles.last_bias = bias;
+  tiles.last_multipliers = multipliers;
+  tiles.last_shifts = shifts;
+  for (int32_t tile = 0; tile < row_tiles; tile += EQ_GEMM_ROWS / ROWS) {
+    tiles.row_tiles = eq_min32(row_tiles - tile, EQ_GEMM_ROWS / ROWS);
+    tiles.last_out = codes[0];
+    eq_run_tiles(&tiles, form);
+    spread(tiles.out + first, out_stride, codes[0], ROWS * (int32_t)tiles.row_tiles, count);
+    tiles.out += EQ_GEMM_ROWS * out_stride;
+    tiles.x_first += EQ_GEMM_ROWS * x->stride;
+  }
+  return true;
+}
+
 EQ_ALWAYS_INLINE void run(int8_t *out, size_t out_stride, const eq_gemm_rows *x, const int8_t *w, int32_t m, int32_t n,
                           const eq_linear_s8 *linear, eq_requant_form form) {
   const size_t group_bytes = eq_packed_group_bytes(EQ_LAYOUT_C4K16, x->n_runs * x->run);
   rows tile = {.runs = x->runs, .n_runs = x->n_runs, .first = 0, .stride = x->stride,
                .bytes = ((size_t)x->run + 15) / 16 * 16};
   int32_t row = 0;
+  if (run_tiles(out, out_stride, x, w, m / ROWS, n, linear, form)) {
+    row = m / ROWS * ROWS;
+    out += (size_t)row * out_stride;
+    tile.first = (size_t)row * x->stride;
+  }
   for (; row + ROWS <= m; row += ROWS, out += ROWS * out_stride, tile.first += ROWS * x->stride) {
     run_rows(out, out_stride, &tile, ROWS, w, group_bytes, n, linear, form);
   }
