@@ -109,13 +109,18 @@ def _results(graph: Graph, node: Node, ranges: Sequence[CodeRange], folds: Folds
     corners = []
     for choice in choices:
         codes = [
-            None
-            if bound is None or tensor is None
-            else np.broadcast_to(bound[side], tensor.shape).astype(tensor.dtype.numpy)
+            None if bound is None or tensor is None else _filled(tensor, bound[side])
             for bound, tensor, side in zip(bounds, inputs, choice, strict=True)
         ]
         corners.append(node.op.reference_q(codes, inputs=inputs, outputs=outputs, rounding=folds.rounding))
     return [_over(values) for values in zip(*corners, strict=True)]
+
+
+def _filled(tensor: Tensor, bound: np.ndarray) -> np.ndarray:
+    """Return a constant's codes, or those of a tensor whose channels are at one of their bounds (C,)."""
+    if tensor.data is not None:
+        return tensor.data
+    return np.broadcast_to(bound, tensor.shape or (1,)).reshape(tensor.shape).astype(tensor.dtype.numpy)
 
 
 def _over(values: Sequence[np.ndarray]) -> CodeRange:

@@ -7,8 +7,10 @@ import dataclasses
 
 import numpy as np
 import pytest
+from graphs import graph_of_case, random_codes
 from intgraph import IntBuilder, assert_equal_runs
 
+from edgeq.errors import EdgeqError
 from edgeq.ir.dtypes import DType
 from edgeq.ir.graph import Graph, Node, Port, Tensor
 from edgeq.ir.qparams import QuantParams
@@ -301,3 +303,40 @@ def test_values_of_every_integer_dtype_have_a_range(dtype: DType) -> None:
     low, high = code_ranges(graph, Folds(TFLITE))[1]
     expected = (0, 1) if dtype is DType.BOOL else dtype.limits
     assert (low.tolist(), high.tolist()) == ([expected[0]] * 2, [expected[1]] * 2)
+
+
+def test_scalars_take_part() -> None:
+    build = _build()
+    x = _varied(build, build.input(1, 4, 4, 2), 3)
+    scalar = build.constant(np.array(40, np.int8), QUANT)
+    total = build.node(Add(), x, scalar, quant=QuantParams.of(1.0))
+    gate = build.node(Add(), build.input(), scalar, quant=QUANT)
+    weights = _ones(2, 1, 1, 3)
+    weights[..., 1] = 0
+    graph = _shrunk(build.graph(_layer(build, Conv2d(), total, weights), gate))
+    assert [shape[-1:] for shape in _shapes(graph)] == [(2,), (2,), (), (2,)]
+
+
+@pytest.mark.parametrize("op", all_ops(), ids=lambda op: op.name)
+@pytest.mark.filterwarnings("ignore:a value of")
+def test_ranges_hold_for_every_operator(op: type[Op]) -> None:
+    if op.sample.__func__ is Op.sample.__func__:
+        assert op.name == "dequantize"  # stands at the boundary alone
+        return
+    rng = np.random.default_rng(7)
+    for count in range(20):
+        case, rounding = op.sample(rng), list(Rounding)[count % 3]
+        graph = graph_of_case(case)
+        try:
+            ranges = code_ranges(graph, Folds(rounding))
+        except EdgeqError:
+            continue  # not every case has an integer form in every rounding
+        for _ in range(3):
+            codes = [None if tensor is None else random_codes(rng, tensor) for tensor in case.inputs]
+            codes = [
+                given if tensor is None or tensor.data is None else tensor.data
+                for given, tensor in zip(codes, case.inputs, strict=True)
+            ]
+            results = case.op.reference_q(codes, inputs=case.inputs, outputs=case.outputs, rounding=rounding)
+            for index, result in zip(graph.nodes[0].outputs, results, strict=True):
+                assert np.all((result >= ranges[index].low) & (result <= ranges[index].high))
