@@ -7,8 +7,7 @@
 #ifndef EDGEQ_DEPTHWISE_NEON_H
 #define EDGEQ_DEPTHWISE_NEON_H
 
-#include <stddef.h>
-#include <stdint.h>
+#include "kernels/neon/requant_neon.h"
 
 enum { EQ_DEPTHWISE_LANES = 16, EQ_DEPTHWISE_TAPS = 64, EQ_DEPTHWISE_SLOTS = 2 * EQ_DEPTHWISE_TAPS + 2 };
 
@@ -45,9 +44,9 @@ _Static_assert(offsetof(eq_depthwise_lanes, weights) == 336 && offsetof(eq_depth
 
 #define EQ_DW_WEIGHTS(at) "ldp q6, q7, [%[b], #" #at "]\n"
 
-/* Sums of a 3x3 window for four neighbours along one axis, with stride 1 there: six taps along that axis serve them all.
- * x0, x1 and x2 are the first taps across, `a` times 1 to 5 the distance along. The sums take in the products of one pair
- * of taps while those of the next are begun, so that the multiplier and the adder are both busy. */
+/* Sums of a 3x3 window for four neighbours along one axis, with stride 1 there: six taps along that axis serve them
+ * all. x0, x1 and x2 are the first taps across, `a` times 1 to 5 the distance along. The sums take in the products of
+ * one pair of taps while those of the next are begun, so that the multiplier and the adder are both busy. */
 #define EQ_DW_ROW(x)                                                                               \
   "ldr q0, [%[" #x "]]\nldr q1, [%[" #x "], %[a]]\nldr q2, [%[" #x "], %[a2]]\n"                   \
   "ldr q3, [%[" #x "], %[a3]]\nldr q4, [%[" #x "], %[a4]]\nldr q5, [%[" #x "], %[a5]]\n"
@@ -75,8 +74,8 @@ _Static_assert(offsetof(eq_depthwise_lanes, weights) == 336 && offsetof(eq_depth
   EQ_DW_ADD_4(16, 17, 18, 19, 8, 9) EQ_DW_ADD_4(20, 21, 22, 23, 10, 11)                 \
   EQ_DW_ADD_4(24, 25, 26, 27, 12, 13) EQ_DW_ADD_4(28, 29, 30, 31, 14, 15)
 
-/* Sums of any four pixels, with the taps' offsets in the registers named. The fourth pixel's products lie where the first two's
- * taps were, and are taken in before the next pair's taps arrive. */
+/* Sums of any four pixels, with the taps' offsets in the registers named. The fourth pixel's products lie where the
+ * first two's taps were, and are taken in before the next pair's taps arrive. */
 #define EQ_DW_TAP(a, b, c, d, offset)                                                                       \
   "ldr q" #a ", [%[x0], " offset "]\nldr q" #b ", [%[x1], " offset "]\n"                                  \
   "ldr q" #c ", [%[x2], " offset "]\nldr q" #d ", [%[x3], " offset "]\n"
@@ -193,8 +192,8 @@ _Static_assert(offsetof(eq_depthwise_lanes, weights) == 336 && offsetof(eq_depth
   "add %[out2], %[out2], %[out_step]\nadd %[out3], %[out3], %[out_step]\n"
 
 #define EQ_DW_CLOBBERS                                                                                             \
-  "cc", "memory", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", \
-      "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31"
+  "cc", "memory", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14",  \
+      "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31"
 
 /* How the assembly makes codes of sums. */
 enum {
@@ -212,9 +211,8 @@ typedef struct eq_depthwise_fours {
 } eq_depthwise_fours;
 
 /* All of f with the first `taps` offsets and weights of b: nine, or an even number above 0. */
-static inline __attribute__((always_inline)) void eq_depthwise_any(const eq_depthwise_fours *f,
-                                                                   const eq_depthwise_lanes *b, int32_t taps,
-                                                                   int32_t form) {
+EQ_ALWAYS_INLINE void eq_depthwise_any(const eq_depthwise_fours *f, const eq_depthwise_lanes *b, int32_t taps,
+                                       int32_t form) {
   const int8_t *x0 = f->x[0], *x1 = f->x[1], *x2 = f->x[2], *x3 = f->x[3];
   int8_t *out0 = f->out[0], *out1 = f->out[1], *out2 = f->out[2], *out3 = f->out[3];
   int32_t fours = f->fours;
@@ -252,9 +250,8 @@ static inline __attribute__((always_inline)) void eq_depthwise_any(const eq_dept
 
 /* `fours` >= 1 times four pixels of a 3x3 window that lie `a` bytes apart, as do the window's taps along that axis; the
  * weights are in the order along, then across. Codes go `step` bytes apart. */
-static inline __attribute__((always_inline)) void eq_depthwise_along(int8_t *out, size_t step, const int8_t *x, size_t a,
-                                                                     size_t across, int32_t fours,
-                                                                     const eq_depthwise_lanes *b, int32_t form) {
+EQ_ALWAYS_INLINE void eq_depthwise_along(int8_t *out, size_t step, const int8_t *x, size_t a, size_t across,
+                                         int32_t fours, const eq_depthwise_lanes *b, int32_t form) {
   const int8_t *x0 = x, *x1 = x + across, *x2 = x + 2 * across;
   const size_t step4 = 4 * step;
   out -= step4; /* as it moves on before codes are stored */

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Depthwise convolution of int8 pixels: 16 or 8 channels of up to four pixels at a time, two taps' products per addition
- * in 32 bits. */
+ * Depthwise convolution of int8 pixels: 16 or 8 channels of up to four pixels at a time, two taps' products per
+ * addition in 32 bits. */
 #if defined(__aarch64__)
 #include <arm_neon.h>
 
@@ -11,8 +11,6 @@
 
 void eq_depthwise_s8_scalar(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels,
                             const eq_depthwise_window *window, const eq_linear_s8 *linear);
-
-#define ALWAYS_INLINE static inline __attribute__((always_inline))
 
 enum { LANES = EQ_DEPTHWISE_LANES, MAX_TAPS = EQ_DEPTHWISE_TAPS };
 
@@ -37,11 +35,11 @@ typedef struct block {
 } block;
 
 /* Lanes of x of `quads` * 4 channels; of 8, the upper half is not used. */
-ALWAYS_INLINE int8x16_t load_codes(const int8_t *x, int quads) {
+EQ_ALWAYS_INLINE int8x16_t load_codes(const int8_t *x, int quads) {
   return quads == 4 ? vld1q_s8(x) : vcombine_s8(vld1_s8(x), vdup_n_s8(0));
 }
 
-ALWAYS_INLINE void add_products(int32x4_t *sums, int16x8_t low, int16x8_t high, int quads) {
+EQ_ALWAYS_INLINE void add_products(int32x4_t *sums, int16x8_t low, int16x8_t high, int quads) {
   sums[0] = vaddw_s16(sums[0], vget_low_s16(low));
   sums[1] = vaddw_high_s16(sums[1], low);
   if (quads == 4) {
@@ -51,8 +49,8 @@ ALWAYS_INLINE void add_products(int32x4_t *sums, int16x8_t low, int16x8_t high, 
 }
 
 /* sums += two taps of P pixels, or one at the end of an odd count. */
-ALWAYS_INLINE void add_taps(int32x4_t sums[4][4], const int8_t *const *x, const eq_depthwise_lanes *b, int32_t tap, bool pair, int P,
-                            int quads) {
+EQ_ALWAYS_INLINE void add_taps(int32x4_t sums[4][4], const int8_t *const *x, const eq_depthwise_lanes *b, int32_t tap,
+                            bool pair, int P, int quads) {
   const size_t from = b->offsets[tap], from_next = pair ? b->offsets[tap + 1] : 0;
   const int8x16_t w = load_codes(b->weights[tap], quads);
   const int8x16_t w_next = pair ? load_codes(b->weights[tap + 1], quads) : w;
@@ -71,7 +69,7 @@ ALWAYS_INLINE void add_taps(int32x4_t sums[4][4], const int8_t *const *x, const 
 }
 
 /* High product of P pixels' sums and shift, rounded. */
-ALWAYS_INLINE void scale(int32x4_t sums[4][4], const eq_depthwise_lanes *b, bool single, int P, int quads) {
+EQ_ALWAYS_INLINE void scale(int32x4_t sums[4][4], const eq_depthwise_lanes *b, bool single, int P, int quads) {
 #pragma GCC unroll 4
   for (int q = 0; q < quads; q++) {
     const int32x4_t multipliers = vld1q_s32(b->multipliers + 4 * q), shifts = vld1q_s32(b->shifts + 4 * q);
@@ -87,7 +85,7 @@ ALWAYS_INLINE void scale(int32x4_t sums[4][4], const eq_depthwise_lanes *b, bool
 }
 
 /* The codes of four quads of results. */
-ALWAYS_INLINE int8x16_t narrow(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t d, const eq_depthwise_lanes *lanes) {
+EQ_ALWAYS_INLINE int8x16_t narrow(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t d, const eq_depthwise_lanes *lanes) {
   const int16x8_t zero = vld1q_s16(lanes->zero);
   const int16x8_t low = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(a), b), zero);
   const int16x8_t high = vqaddq_s16(vqmovn_high_s32(vqmovn_s32(c), d), zero);
@@ -95,7 +93,8 @@ ALWAYS_INLINE int8x16_t narrow(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t 
   return vmaxq_s8(vminq_s8(codes, vld1q_s8(lanes->high)), vld1q_s8(lanes->low));
 }
 
-ALWAYS_INLINE void store_codes(int8_t *const *out, int32x4_t sums[4][4], const eq_depthwise_lanes *b, int P, int quads) {
+EQ_ALWAYS_INLINE void store_codes(int8_t *const *out, int32x4_t sums[4][4], const eq_depthwise_lanes *b, int P,
+                               int quads) {
 #pragma GCC unroll 4
   for (int p = 0; p < P; p += quads == 4 ? 1 : 2) {
     if (quads == 4) {
@@ -110,7 +109,7 @@ ALWAYS_INLINE void store_codes(int8_t *const *out, int32x4_t sums[4][4], const e
 }
 
 /* P pixels, whose first taps lie at x. */
-ALWAYS_INLINE void run_pixels(int8_t *const *out, const int8_t *const *x, const block *b, int P, int quads) {
+EQ_ALWAYS_INLINE void run_pixels(int8_t *const *out, const int8_t *const *x, const block *b, int P, int quads) {
   const eq_depthwise_lanes *lanes = &b->lanes;
   int32x4_t sums[4][4];
 #pragma GCC unroll 4
@@ -155,7 +154,7 @@ typedef struct place {
 } place;
 
 /* Take the next n pixels. */
-ALWAYS_INLINE void take(int8_t **out, const int8_t **x, place *at, const walk *w, int n) {
+EQ_ALWAYS_INLINE void take(int8_t **out, const int8_t **x, place *at, const walk *w, int n) {
   if (at->pixel + n <= w->pixels) {
 #pragma GCC unroll 4
     for (int i = 0; i < n; i++) {
@@ -183,7 +182,7 @@ ALWAYS_INLINE void take(int8_t **out, const int8_t **x, place *at, const walk *w
 }
 
 /* All pixels of a walk, four at a time by assembly where it can. */
-ALWAYS_INLINE void run_walk(int8_t *out, const int8_t *x, const block *b, const walk *w, int quads) {
+EQ_ALWAYS_INLINE void run_walk(int8_t *out, const int8_t *x, const block *b, const walk *w, int quads) {
   const bool assembly = quads == 4 && b->taps > 0 && b->form != OTHER;
   place at = {x, out, 0};
   int8_t *outs[4];
@@ -213,7 +212,7 @@ ALWAYS_INLINE void run_walk(int8_t *out, const int8_t *x, const block *b, const 
 }
 
 /* Run fours of neighbours along lines or else along columns; w becomes what is left, from which on x and out go. */
-ALWAYS_INLINE void run_fours(int8_t **out, const int8_t **x, const block *b, walk *w, bool line, bool shared) {
+EQ_ALWAYS_INLINE void run_fours(int8_t **out, const int8_t **x, const block *b, walk *w, bool line, bool shared) {
   const size_t x_step = line ? w->x_pixel : w->x_line, x_across = line ? w->x_line : w->x_pixel;
   const size_t out_step = line ? w->out_pixel : w->out_line, out_across = line ? w->out_line : w->out_pixel;
   const int32_t fours = (line ? w->pixels : w->lines) / 4, count = line ? w->lines : w->pixels;
@@ -246,9 +245,11 @@ typedef struct direction {
 
 static direction direction_of(const eq_depthwise_window *window) {
   const bool is_3x3 = window->rows == 3 && window->columns == 3;
-  const bool in_line = is_3x3 && window->x_pixel == window->x_column, in_column = is_3x3 && window->x_line == window->x_row;
+  const bool in_line = is_3x3 && window->x_pixel == window->x_column;
+  const bool in_column = is_3x3 && window->x_line == window->x_row;
   const int32_t line = window->lines * (window->pixels & ~3), column = window->pixels * (window->lines & ~3);
-  const bool by_line = line != column ? line > column : in_line != in_column ? in_line : window->pixels >= window->lines;
+  const bool wide = window->pixels >= window->lines;
+  const bool by_line = line != column ? line > column : in_line != in_column ? in_line : wide;
   return (direction){.line = by_line, .shared = by_line ? in_line : in_column};
 }
 
@@ -343,7 +344,9 @@ void eq_depthwise_s8_neon(int8_t *out, const int8_t *x, const int8_t *w, int32_t
       .out_line = window->out_line,
   };
   const direction along = direction_of(window);
-  const taps by_rows = {window->rows, window->columns, window->x_row, window->x_column, window->w_row, window->w_column};
+  const taps by_rows = {
+      window->rows, window->columns, window->x_row, window->x_column, window->w_row, window->w_column,
+  };
   const taps by_columns = {3, 3, window->x_column, window->x_row, window->w_column, window->w_row};
   const taps *order = along.shared && !along.line ? &by_columns : &by_rows;
   block b;
