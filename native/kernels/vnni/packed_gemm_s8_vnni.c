@@ -13,7 +13,8 @@
 enum {
   CHANNELS = 16,       /* of a group of weights */
   SLICE = 64,          /* channels whose constants are at hand: up to four groups */
-  TILE_ROWS = 16,      /* of the largest tile */
+  TILE_ROWS = 16,      /* of the tallest tile */
+  TILE_VECTORS = 24,   /* sums of the largest tile */
   COPY_BYTES = 16 * 64 /* of a tile's rows */
 };
 
@@ -30,7 +31,7 @@ typedef struct slice {
 
 typedef struct tile {
   _Alignas(64) int8_t copy[COPY_BYTES];
-  _Alignas(64) int32_t sums[TILE_ROWS * SLICE]; /* row by row, the slice's groups in each */
+  _Alignas(64) int32_t sums[TILE_VECTORS * CHANNELS]; /* row by row, the slice's groups in each */
 } tile;
 
 /* Copy bytes from .. from + bytes of one run of some rows, plus 128, rows `pitch` apart. */
@@ -114,8 +115,6 @@ TILE(1, 2, 4)
 TILE(1, 3, 4)
 TILE(1, 4, 4)
 
-typedef void sum_function(tile *t, const eq_gemm_rows *x, size_t at, const slice *s);
-
 /* Codes of `rows` rows from their sums. The vectors of a row follow each other, and the next row's those, so that four at
  * a time fill a register. */
 EQ_VNNI_INLINE void finish_rows(int8_t *out, size_t out_stride, const tile *t, const slice *s, int32_t rows,
@@ -164,20 +163,14 @@ FINISH(2)
 FINISH(3)
 FINISH(4)
 
-typedef void finish_function(int8_t *out, size_t out_stride, const tile *t, const slice *s, int32_t rows,
-                             const eq_requant_form *f);
-
-/* How many rows the three tiles of a slice with 1 to 4 groups have, and their functions. */
-static const struct {
-  int32_t rows[3];
-  sum_function *sum[3];
-  finish_function *finish;
-} plans[4] = {
-    {{16, 4, 1}, {sum_16x1, sum_4x1, sum_1x1}, finish_1},
-    {{12, 4, 1}, {sum_12x2, sum_4x2, sum_1x2}, finish_2},
-    {{8, 4, 1}, {sum_8x3, sum_4x3, sum_1x3}, finish_3},
-    {{6, 4, 1}, {sum_6x4, sum_4x4, sum_1x4}, finish_4},
-};
+/* The same for shifts that the vectors do not take. */
+static void finish_slowly(int8_t *out, size_t out_stride, const tile *t, const slice *s, int32_t rows,
+                          const eq_linear_s8 *linear) {
+  const int32_t vectors = (s->n + CHANNELS - 1) / CHANNELS;
+  for (int32_t r = 0; r < rows; r++) {
+    eq_requant_s8(out + (size_t)r * out_stride, t->sums + r * vectors * CHANNELS, s->first, s->n, linear);
+  }
+}
 
 EQ_VNNI static void set_slice(slice *s, const int8_t *w, int32_t first, int32_t n, const eq_linear_s8 *linear) {
   s->w = w;
@@ -196,29 +189,35 @@ EQ_VNNI static void set_slice(slice *s, const int8_t *w, int32_t first, int32_t 
   }
 }
 
-/* Rows from .. to of one slice of channels. */
-EQ_VNNI static void run_rows(int8_t *out, size_t out_stride, const eq_gemm_rows *x, const slice *s, int32_t from,
-                             int32_t to, const eq_linear_s8 *linear, const eq_requant_form *form) {
-  const int32_t groups = (s->n + CHANNELS - 1) / CHANNELS;
-  tile t;
-  for (int32_t row = from, kind = 0; row < to;) {
-    const int32_t rows = plans[groups - 1].rows[kind];
-    if (row + rows > to) {
-      kind++;
-      continue;
-    }
-    plans[groups - 1].sum[kind](&t, x, (size_t)row * x->stride, s);
-    int8_t *codes = out + (size_t)row * out_stride + s->first;
-    if (s->fast) {
-      plans[groups - 1].finish(codes, out_stride, &t, s, rows, form);
-    } else {
-      for (int32_t r = 0; r < rows; r++) {
-        eq_requant_s8(codes + (size_t)r * out_stride, t.sums + r * groups * CHANNELS, s->first, s->n, linear);
-      }
-    }
-    row += rows;
+/* Rows from .. to of one slice of channels, in the largest tiles that fit. */
+#define RUN(groups, tallest)                                                                                          \
+  EQ_VNNI static void run_##groups(int8_t *out, size_t out_stride, const eq_gemm_rows *x, const slice *s, int32_t from, \
+                                   int32_t to, const eq_linear_s8 *linear, const eq_requant_form *form) {             \
+    tile t;                                                                                                           \
+    for (int32_t row = from, rows; row < to; row += rows) {                                                           \
+      const size_t at = (size_t)row * x->stride;                                                                      \
+      if (row + tallest <= to) {                                                                                      \
+        sum_##tallest##x##groups(&t, x, at, s);                                                                       \
+        rows = tallest;                                                                                               \
+      } else if (row + 4 <= to) {                                                                                     \
+        sum_4x##groups(&t, x, at, s);                                                                                 \
+        rows = 4;                                                                                                     \
+      } else {                                                                                                        \
+        sum_1x##groups(&t, x, at, s);                                                                                 \
+        rows = 1;                                                                                                     \
+      }                                                                                                               \
+      int8_t *codes = out + (size_t)row * out_stride + s->first;                                                      \
+      if (s->fast) {                                                                                                  \
+        finish_##groups(codes, out_stride, &t, s, rows, form);                                                        \
+      } else {                                                                                                        \
+        finish_slowly(codes, out_stride, &t, s, rows, linear);                                                        \
+      }                                                                                                               \
+    }                                                                                                                 \
   }
-}
+RUN(1, 16)
+RUN(2, 12)
+RUN(3, 8)
+RUN(4, 6)
 
 /* True when out lies over rows of x. */
 static bool overlaps(const int8_t *out, size_t out_stride, const eq_gemm_rows *x, int32_t m) {
@@ -239,7 +238,15 @@ EQ_VNNI void eq_packed_gemm_s8_vnni(int8_t *out, size_t out_stride, const eq_gem
     for (int32_t first = 0; first < n; first += SLICE) {
       const int32_t count = n - first < SLICE ? n - first : SLICE;
       set_slice(&s, w + (size_t)(first / CHANNELS) * s.group_bytes, first, count, linear);
-      run_rows(out, out_stride, x, &s, row, to, linear, &form);
+      if (count > 3 * CHANNELS) {
+        run_4(out, out_stride, x, &s, row, to, linear, &form);
+      } else if (count > 2 * CHANNELS) {
+        run_3(out, out_stride, x, &s, row, to, linear, &form);
+      } else if (count > CHANNELS) {
+        run_2(out, out_stride, x, &s, row, to, linear, &form);
+      } else {
+        run_1(out, out_stride, x, &s, row, to, linear, &form);
+      }
     }
   }
 }
