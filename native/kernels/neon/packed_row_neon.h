@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0
+ * One row times packed weights (layout C4K16), two groups of four channels at a time, in one loop of assembly; built as
+ * the tiles of packed_tiles_neon.h. */
+#ifndef EDGEQ_PACKED_ROW_NEON_H
+#define EDGEQ_PACKED_ROW_NEON_H
+
+#include "kernels/neon/packed_tiles_neon.h"
+
+/* What the loop reads, at fixed offsets. Every group's pairs of products fit int16; no code needs a bound but saturation. */
+typedef struct eq_row {
+  const int8_t *const *runs;  /*  0 */
+  int64_t n_runs;             /*  8: > 0 */
+  const int8_t *weights;      /* 16 */
+  size_t group_bytes;         /* 24 */
+  int8_t *out;                /* 32 */
+  size_t x_first;             /* 40: from the begin of every run to the row */
+  size_t run_bytes;           /* 48: a multiple of 16, > 0 */
+  int64_t pairs;              /* 56: of groups, > 0 */
+  const int32_t *bias;        /* 64 */
+  const int32_t *multipliers; /* 72 */
+  const int8_t *shifts;       /* 80 */
+  int16_t zeros[8];           /* 88: the output's zero point */
+} eq_row;
+_Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
+
+/* Registers: x0 the row in this run, x1 and x2 weights of both groups, x3 bytes of a group, x4 bytes of a run, x5 index in
+ * it, x6 and x7 next runs and how many, x8 out, x9 bias, x10 multipliers, x11 shifts, x12 pairs left, x13 the eq_row, x14
+ * offset of the row in runs. v0 inputs, v1-v8 weights, v16-v23 pairs of products, v24-v31 sums. */
+#define EQ_ROW_LOW(op) op(16, 0, 1) op(17, 0, 2) op(18, 0, 3) op(19, 0, 4)
+#define EQ_ROW_HIGH(op) op(20, 0, 5) op(21, 0, 6) op(22, 0, 7) op(23, 0, 8)
+#define EQ_ROW_SUMS(op)                                                              \
+  EQ_ROW_LOW(EQ_MUL) EQ_ROW_HIGH(EQ_MUL) EQ_ROW_LOW(EQ_MLA) EQ_ROW_HIGH(EQ_MLA)      \
+  EQ_PAIRS4(op, 24, 25, 26, 27, 16, 17, 18, 19) EQ_PAIRS4(op, 28, 29, 30, 31, 20, 21, 22, 23)
+
+#define EQ_ROW_WEIGHTS               \
+  "ldp q1, q2, [x1]\n"               \
+  "ldp q3, q4, [x1, #32]\n"          \
+  "ldp q5, q6, [x2]\n"               \
+  "ldp q7, q8, [x2, #32]\n"          \
+  "add x1, x1, #64\n"                \
+  "add x2, x2, #64\n"
+#define EQ_ROW_RUN                   \
+  "ldr x0, [x6], #8\n"               \
+  EQ_ROW_WEIGHTS                     \
+  "add x0, x0, x14\n"                \
+  "mov x5, #16\n"                    \
+  "ldr q0, [x0]\n"                   \
+  "cmp x5, x4\n"
+#define EQ_ROW_PAIR                  \
+  "ldp x6, x7, [x13]\n"              \
+  "add x1, x1, #16\n"                \
+  "add x2, x1, x3\n"
+#define EQ_ROW_CONSTANTS             \
+  "ldp q9, q10, [x9]\n"              \
+  "ldp q11, q12, [x10]\n"            \
+  "ldr d13, [x11]\n"                 \
+  "ldr q14, [x13, #88]\n"            \
+  "add x9, x9, #32\n"                \
+  "add x10, x10, #32\n"              \
+  "add x11, x11, #8\n"
+
+/* The sums of the finished pair go to v24 and v28. */
+#define EQ_ROW_ADD_QUADS \
+  EQ_WITH("addp", 24, 24, 25) EQ_WITH("addp", 26, 26, 27) EQ_WITH("addp", 28, 28, 29) EQ_WITH("addp", 30, 30, 31)
+#define EQ_ROW_ADD_DOUBLES EQ_WITH("addp", 24, 24, 26) EQ_WITH("addp", 28, 28, 30)
+#define EQ_ROW_ADD_BIAS EQ_WITH("add", 24, 24, 9) EQ_WITH("add", 28, 28, 10)
+
+/* Requantization in steps, the last of which leaves results in v9 and v10 and frees v24-v31. */
+#define EQ_EXACT_1 "movi v15.8b, #31\n" "sub v13.8b, v13.8b, v15.8b\n" "sxtl v13.8h, v13.8b\n"
+#define EQ_EXACT_2 "sxtl v15.4s, v13.4h\n" "sxtl2 v13.4s, v13.8h\n"
+#define EQ_EXACT_3                              \
+  "smull v25.2d, v24.2s, v11.2s\n"              \
+  "smull2 v24.2d, v24.4s, v11.4s\n"             \
+  "smull v29.2d, v28.2s, v12.2s\n"              \
+  "smull2 v28.2d, v28.4s, v12.4s\n"             \
+  "sxtl v26.2d, v15.2s\n"                       \
+  "sxtl2 v27.2d, v15.4s\n"                      \
+  "sxtl v30.2d, v13.2s\n"                       \
+  "sxtl2 v31.2d, v13.4s\n"
+#define EQ_EXACT_4                              \
+  "ssra v25.2d, v25.2d, #63\n"                  \
+  "ssra v24.2d, v24.2d, #63\n"                  \
+  "ssra v29.2d, v29.2d, #63\n"                  \
+  "ssra v28.2d, v28.2d, #63\n"
+#define EQ_EXACT_5                              \
+  "srshl v25.2d, v25.2d, v26.2d\n"              \
+  "srshl v24.2d, v24.2d, v27.2d\n"              \
+  "srshl v29.2d, v29.2d, v30.2d\n"              \
+  "srshl v28.2d, v28.2d, v31.2d\n"
+#define EQ_EXACT_6 "uzp1 v9.4s, v25.4s, v24.4s\n" "uzp1 v10.4s, v29.4s, v28.4s\n"
+
+#define EQ_SHORT_1 "sxtl v13.8h, v13.8b\n"
+#define EQ_SHORT_5 "srshl v9.4s, v24.4s, v15.4s\n" "srshl v10.4s, v28.4s, v13.4s\n"
+#define EQ_ROW_LESS_ONE "ssra v24.4s, v24.4s, #31\n" "ssra v28.4s, v28.4s, #31\n"
+
+#define EQ_ROW_CODES                      \
+  "sqxtn v9.4h, v9.4s\n"                  \
+  "sqxtn2 v9.8h, v10.4s\n"                \
+  "sqadd v9.8h, v9.8h, v14.8h\n"          \
+  "sqxtn v9.8b, v9.8h\n"                  \
+  "str d9, [x8]\n"
+
+#define EQ_RUN_ROW(row, step1, step2, step3, step4, step5, step6)                                 \
+  do {                                                                                            \
+    register const eq_row *job __asm__("x13") = (row);                                            \
+    __asm__ volatile(                                                                             \
+        "ldp x1, x3, [x13, #16]\n"                                                                \
+        "ldp x8, x14, [x13, #32]\n"                                                               \
+        "ldp x4, x12, [x13, #48]\n"                                                               \
+        "ldp x9, x10, [x13, #64]\n"                                                               \
+        "ldr x11, [x13, #80]\n"                                                                   \
+        EQ_ROW_PAIR EQ_ROW_RUN                                                                    \
+        EQ_ROW_SUMS("saddlp")                                                                     \
+        "b.eq 2f\n"                                                                               \
+        "1:\n" /* one more block of a run */                                                      \
+        "ldr q0, [x0, x5]\n"                                                                      \
+        EQ_ROW_WEIGHTS                                                                            \
+        "add x5, x5, #16\n"                                                                       \
+        "cmp x5, x4\n"                                                                            \
+        EQ_ROW_SUMS("sadalp")                                                                     \
+        "b.ne 1b\n"                                                                               \
+        "2:\n"                                                                                    \
+        "subs x7, x7, #1\n"                                                                       \
+        "b.eq 3f\n"                                                                               \
+        EQ_ROW_RUN                                                                                \
+        EQ_ROW_SUMS("sadalp")                                                                     \
+        "b.ne 1b\n"                                                                               \
+        "b 2b\n"                                                                                  \
+        "3:\n" /* the pair is summed up */                                                        \
+        "subs x12, x12, #1\n"                                                                     \
+        "b.eq 4f\n"                                                                               \
+        "mov x1, x2\n" /* a pair's first block, and the finished pair's codes */                  \
+        EQ_ROW_PAIR EQ_ROW_RUN EQ_ROW_CONSTANTS                                                   \
+        EQ_ROW_ADD_QUADS step1 EQ_ROW_LOW(EQ_MUL) EQ_ROW_ADD_DOUBLES step2 EQ_ROW_HIGH(EQ_MUL)    \
+        EQ_ROW_ADD_BIAS EQ_ROW_LOW(EQ_MLA) step3 EQ_ROW_HIGH(EQ_MLA) step4 step5 step6            \
+        EQ_PAIRS4("saddlp", 24, 25, 26, 27, 16, 17, 18, 19)                                       \
+        EQ_PAIRS4("saddlp", 28, 29, 30, 31, 20, 21, 22, 23)                                       \
+        EQ_ROW_CODES                                                                              \
+        "add x8, x8, #8\n"                                                                        \
+        "b.ne 1b\n"                                                                               \
+        "b 2b\n"                                                                                  \
+        "4:\n" /* the last pair's codes */                                                        \
+        EQ_ROW_CONSTANTS                                                                          \
+        EQ_ROW_ADD_QUADS step1 EQ_ROW_ADD_DOUBLES step2 EQ_ROW_ADD_BIAS step3 step4 step5 step6   \
+        EQ_ROW_CODES                                                                              \
+        : "+r"(job)                                                                               \
+        :                                                                                         \
+        : "cc", "memory", "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10",      \
+          "x11", "x12", "x14", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", \
+          "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22",     \
+          "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31");                         \
+  } while (0)
+
+/* All codes of the row in one of the forms EXACT, UP, AWAY and SINGLE. */
+static inline void eq_run_row(const eq_row *row, eq_requant_form form) {
+#define EQ_HIGH(op) EQ_WITH(op, 24, 24, 11) EQ_WITH(op, 28, 28, 12)
+  if (form == EQ_FORM_EXACT) {
+    EQ_RUN_ROW(row, EQ_EXACT_1, EQ_EXACT_2, EQ_EXACT_3, EQ_EXACT_4, EQ_EXACT_5, EQ_EXACT_6);
+  } else if (form == EQ_FORM_UP) {
+    EQ_RUN_ROW(row, EQ_SHORT_1, EQ_EXACT_2, EQ_HIGH("sqrdmulh"), "", EQ_SHORT_5, "");
+  } else if (form == EQ_FORM_AWAY) {
+    EQ_RUN_ROW(row, EQ_SHORT_1, EQ_EXACT_2, EQ_HIGH("sqrdmulh"), EQ_ROW_LESS_ONE, EQ_SHORT_5, "");
+  } else {
+    EQ_RUN_ROW(row, EQ_SHORT_1, EQ_EXACT_2, EQ_HIGH("sqdmulh"), "", EQ_SHORT_5, "");
+  }
+#undef EQ_HIGH
+}
+
+#endif
