@@ -19,29 +19,44 @@ static line_rows rows_of(const eq_conv2d_params *p, const int8_t *in, int32_t li
                      line % p->output[H] * p->stride[0] - p->padding[0]};
 }
 
+/* Copy in pieces of 16 bytes: up to 15 more are read and written. */
+static inline void copy_pieces(int8_t *to, const int8_t *from, size_t bytes) {
+  size_t i = 0;
+  for (; i + 4 * EQ_RUN <= bytes; i += 4 * EQ_RUN) memcpy(to + i, from + i, 4 * EQ_RUN);
+  for (; i < bytes; i += EQ_RUN) memcpy(to + i, from + i, EQ_RUN);
+}
+
+static inline void fill_pieces(int8_t *to, uint8_t value, size_t bytes) {
+  for (size_t i = 0; i < bytes; i += EQ_RUN) memset(to + i, value, EQ_RUN);
+}
+
 /* Copy the image columns that `pixels` output pixels from x on need to the strip, kernel rows one after the other, with
  * the input's zero point outside the image. Of every pixel all channels are copied from `in` on but in the last, whose
- * group ends there. Returns the bytes of one row of the strip. */
+ * group ends there. Up to 15 bytes more are written. Returns the bytes of one row of the strip. */
 static size_t fill_strip(int8_t *strip, const eq_conv2d_params *p, const line_rows *rows, int32_t x, int32_t pixels) {
-  const size_t pixel = (size_t)p->input[C], unread = pixel - pixel / (size_t)p->groups;
+  const size_t pixel = (size_t)p->input[C], line = (size_t)p->input[W] * pixel;
   const int32_t columns = (pixels - 1) * p->stride[1] + (p->kernel[1] - 1) * p->dilation[1] + 1;
   const int32_t first = x * p->stride[1] - p->padding[1];
-  const int32_t left = eq_min32(first < 0 ? -first : 0, columns);
-  const int32_t inside = eq_max32(eq_min32(p->input[W] - first - left, columns - left), 0);
-  const uint8_t fill = (uint8_t)p->input_zero;
-  const size_t row_bytes = (size_t)columns * pixel;
+  const int32_t outside = eq_min32(first < 0 ? -first : 0, columns);
+  const int32_t inside = eq_max32(eq_min32(p->input[W] - first - outside, columns - outside), 0);
+  const size_t left = (size_t)outside * pixel, right = (size_t)(columns - outside - inside) * pixel;
+  const size_t middle = (size_t)inside * pixel, row_bytes = (size_t)columns * pixel;
+  const size_t copied = middle == 0 ? 0 : middle - (pixel - pixel / (size_t)p->groups);
+  const int8_t *from = rows->image + (size_t)(first + outside) * pixel;
+  const uint8_t zero = (uint8_t)p->input_zero;
   for (int32_t i = 0; i < p->kernel[0]; i++, strip += row_bytes) {
     const int32_t y = rows->first_y + i * p->dilation[0];
     if (y < 0 || y >= p->input[H]) {
-      eq_fill(strip, fill, row_bytes);
+      fill_pieces(strip, zero, row_bytes);
       continue;
     }
-    const size_t from = ((size_t)y * (size_t)p->input[W] + (size_t)(first + left)) * pixel;
-    if (left > 0) eq_fill(strip, fill, (size_t)left * pixel);
-    if (inside > 0) eq_copy(strip + (size_t)left * pixel, rows->image + from, (size_t)inside * pixel - unread);
-    if (left + inside < columns) {
-      eq_fill(strip + (size_t)(left + inside) * pixel, fill, (size_t)(columns - left - inside) * pixel);
+    fill_pieces(strip, zero, left);
+    if (copied % EQ_RUN == 0) {
+      copy_pieces(strip + left, from + (size_t)y * line, copied);
+    } else {
+      eq_copy(strip + left, from + (size_t)y * line, copied);
     }
+    fill_pieces(strip + left + middle, zero, right);
   }
   return row_bytes;
 }
@@ -92,28 +107,52 @@ void eq_run_strips(const eq_step_io *io, const eq_conv2d_params *p, const eq_str
   }
 }
 
-/* Copy `count` runs of `bytes` bytes, `step` bytes apart, one after the other. Up to 15 bytes more are read and written. */
-static int8_t *copy_runs(int8_t *to, const int8_t *from, int32_t count, size_t step, size_t bytes) {
-  if (bytes <= EQ_RUN) {
-    for (int32_t i = 0; i < count; i++, to += bytes, from += step) memcpy(to, from, EQ_RUN);
-    return to;
-  }
-  for (int32_t i = 0; i < count; i++, to += bytes, from += step) {
-    for (size_t at = 0; at < bytes; at += EQ_RUN) memcpy(to + at, from + at, EQ_RUN);
-  }
+/* Copy `count` runs of at most 16 bytes, `step` bytes apart, one after the other. Up to 15 bytes more are read and written. */
+static inline int8_t *copy_short_runs(int8_t *to, const int8_t *from, int32_t count, size_t step, size_t bytes) {
+  for (int32_t i = 0; i < count; i++, to += bytes, from += step) memcpy(to, from, EQ_RUN);
   return to;
 }
 
-/* Gather the window at a place of a strip whose rows have row_bytes. Up to 15 bytes more are read and written. */
-static void gather(int8_t *patch, const int8_t *strip, size_t row_bytes, const eq_conv2d_params *p) {
-  const size_t channels = (size_t)p->input[C];
-  if (p->groups == 1 && p->dilation[1] == 1) {
-    copy_runs(patch, strip, p->kernel[0], row_bytes, (size_t)p->kernel[1] * channels);
+/* The same for runs of any length. */
+static int8_t *copy_runs(int8_t *to, const int8_t *from, int32_t count, size_t step, size_t bytes) {
+  if (bytes <= EQ_RUN) return copy_short_runs(to, from, count, step, bytes);
+  for (int32_t i = 0; i < count; i++, to += bytes, from += step) copy_pieces(to, from, bytes);
+  return to;
+}
+
+/* Where the windows of a strip lie, and their patches. */
+typedef struct patch_geometry {
+  size_t patch_bytes;
+  size_t pixel_bytes; /* from one window to the next */
+  size_t row_bytes;   /* from one row of a window to the next */
+} patch_geometry;
+
+/* Gather m windows whose rows are short runs; a constant number of rows lets the compiler unroll. */
+static inline void gather_short(int8_t *patch, const int8_t *strip, const patch_geometry *g, int32_t m, int32_t rows,
+                                size_t run) {
+  for (int32_t i = 0; i < m; i++, patch += g->patch_bytes, strip += g->pixel_bytes) {
+    copy_short_runs(patch, strip, rows, g->row_bytes, run);
+  }
+}
+
+/* Gather m windows of a strip. Up to 15 bytes more are read and written. */
+static void gather(int8_t *patch, const int8_t *strip, const patch_geometry *g, const eq_conv2d_params *p, int32_t m) {
+  const size_t channels = (size_t)p->input[C], taken = channels / (size_t)p->groups;
+  const bool whole_rows = p->groups == 1 && p->dilation[1] == 1;
+  const size_t run = whole_rows ? (size_t)p->kernel[1] * channels : taken;
+  if (whole_rows && run <= EQ_RUN) {
+    if (p->kernel[0] == 3) {
+      gather_short(patch, strip, g, m, 3, run);
+    } else {
+      gather_short(patch, strip, g, m, p->kernel[0], run);
+    }
     return;
   }
+  const int32_t runs = whole_rows ? 1 : p->kernel[1];
   const size_t step = (size_t)p->dilation[1] * channels;
-  for (int32_t i = 0; i < p->kernel[0]; i++, strip += row_bytes) {
-    patch = copy_runs(patch, strip, p->kernel[1], step, channels / (size_t)p->groups);
+  for (int32_t i = 0; i < m; i++, patch += g->patch_bytes, strip += g->pixel_bytes) {
+    int8_t *to = patch;
+    for (int32_t y = 0; y < p->kernel[0]; y++) to = copy_runs(to, strip + (size_t)y * g->row_bytes, runs, step, run);
   }
 }
 
@@ -132,11 +171,16 @@ void eq_run_patches(const eq_step_io *io, const eq_conv2d_params *p, const eq_st
     const line_rows image_rows = rows_of(p, in, line);
     for (int32_t x = 0; x < p->output[W]; x += strips->pixels) {
       const int32_t m = eq_min32(strips->pixels, p->output[W] - x);
-      const size_t row_bytes = fill_strip(strip, p, &image_rows, x, m);
-      const size_t step = (size_t)p->stride[1] * (size_t)p->input[C];
-      for (int32_t i = 0; i < m; i++) {
-        gather(patches + (size_t)waiting * rows.stride, strip + (size_t)i * step, row_bytes, p);
-        if (++waiting < strips->patches) continue;
+      const patch_geometry geometry = {
+          .patch_bytes = rows.stride,
+          .pixel_bytes = (size_t)p->stride[1] * (size_t)p->input[C],
+          .row_bytes = fill_strip(strip, p, &image_rows, x, m),
+      };
+      for (int32_t done = 0, count; done < m; done += count) {
+        count = eq_min32(strips->patches - waiting, m - done);
+        gather(patches + (size_t)waiting * rows.stride, strip + (size_t)done * geometry.pixel_bytes, &geometry, p, count);
+        waiting += count;
+        if (waiting < strips->patches) continue;
         io->kernels->packed_gemm_s8(out, out_pixel, &rows, weights, waiting, n, linear);
         out += (size_t)waiting * out_pixel;
         waiting = 0;
