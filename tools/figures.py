@@ -136,7 +136,7 @@ def start(data: dict[str, Any], shared: Shared) -> Iterator[Figure]:
     if path is None:
         yield Figure("start", name, "ms", None, table["peer_ms"], table["limit_ms"], shared.missing(name))
         return
-    found = process_figures.start_of(api.convert(path, board="host"))
+    found = process_figures.start_of(process_figures.packed_for_this_machine(path))
     note = f"open {found.open_ms:.3f} ms, first inference {found.first_extra_ms:+.3f} ms over later ones"
     ready = max(0.0, found.open_ms + found.first_extra_ms)
     yield Figure("start", f"{name}, ready", "ms", ready, table["peer_ms"], table["limit_ms"], note)

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from edgeq import api
-from edgeq.board import load_board
+from edgeq.board import Board, load_board
 from edgeq.format.write import write_model
 from edgeq.ir.dtypes import DType
 from edgeq.ir.graph import Graph, Node, Port, Tensor
@@ -47,9 +47,13 @@ def addition(image: Image) -> Graph:
 
 def convert(graph: Graph, board: str) -> api.Model:
     """Turn a layer into a model for a board."""
-    profile = load_board(board)
-    plan = convert_graph(graph, recipe=parse_recipe("int8"), board=profile).plan
-    return api.Model(plan, write_model(plan, board_class=profile.board_class))
+    return converted(graph, load_board(board))
+
+
+def converted(graph: Graph, board: Board) -> api.Model:
+    """Turn an integer graph into a model for a board."""
+    plan = convert_graph(graph, recipe=parse_recipe("int8"), board=board).plan
+    return api.Model(plan, write_model(plan, board_class=board.board_class))
 
 
 def assorted() -> Iterator[Graph]:

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import json
 import subprocess
 import tempfile
@@ -13,16 +14,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import layers
 import numpy as np
 
 from edgeq import api
 from edgeq.board import load_board
 from edgeq.device.build import build_eqrun
 from edgeq.errors import DeviceError
+from edgeq.pipeline import read_source
 
 STARTS = 15  # processes whose start is timed
 THREAD_SECONDS = 0.5  # of a run whose threads are compared
 THREAD_ROUNDS = 7
+
+
+WEIGHTS = {"scalar": "portable", "neon": "c4k16", "dotprod": "c8k4", "i8mm": "c8k8", "avx2": "c8k4", "vnni": "c16k4"}
 
 
 @dataclass(frozen=True)
@@ -42,6 +48,12 @@ class Threads:
 
     busiest: float
     wall: float
+
+
+def packed_for_this_machine(path: Path) -> api.Model:
+    """Convert an int8 model with its weights in the order that this machine's fastest kernels read, as for a board."""
+    weights = WEIGHTS[api.convert(path).native.isa]
+    return layers.converted(read_source(path), dataclasses.replace(load_board("host"), weights=weights))
 
 
 def start_of(model: api.Model) -> Start:

@@ -100,6 +100,8 @@ class NativeRunner:
             self._open(image)
         self._arena = _aligned(self._lib.eq_arena_bytes(self._model))
         arena = self._ffi.from_buffer(self._arena)
+        self._inputs = [self._bytes(port.value) for port in plan.inputs]
+        self._outputs = [self._values(port.value, port.shape) for port in plan.outputs]
         self._refuse(self._lib.eq_runner_init(self._runner, self._model, arena, self._arena.nbytes))
         self._refuse(self._lib.eq_runner_use(self._runner, isa))
         self.threads = check_threads(threads)
@@ -134,13 +136,13 @@ class NativeRunner:
                 step_crcs.append(int(self._lib.eq_step_crc(self._runner, index)))
         else:
             self._lib.eq_run(self._runner)
-        return RunResult(tuple(self._value(port.value, port.shape) for port in self._plan.outputs), tuple(step_crcs))
+        return RunResult(tuple([output.copy() for output in self._outputs]), tuple(step_crcs))
 
     def tensors(self, inputs: Sequence[np.ndarray]) -> dict[str, np.ndarray]:
         """Run one inference and return every named tensor; the model must keep them (``keeps_tensors``)."""
         self._feed(inputs)
         self._lib.eq_run(self._runner)
-        return {tensor.name: self._value(tensor.value, tensor.shape) for tensor in self._plan.tensors}
+        return {tensor.name: self._values(tensor.value, tensor.shape).copy() for tensor in self._plan.tensors}
 
     def time_steps(self, inputs: Sequence[np.ndarray]) -> np.ndarray:
         """Run one inference and return the nanoseconds of each step (int64)."""
@@ -150,16 +152,16 @@ class NativeRunner:
         return times.astype(np.int64)
 
     def _feed(self, inputs: Sequence[np.ndarray]) -> None:
-        for port, codes in zip(self._plan.inputs, inputs, strict=True):
-            target = self._view(port.value)
-            target[:] = np.ascontiguousarray(codes).reshape(-1).view(np.uint8)
+        for place, codes in zip(self._inputs, inputs, strict=True):
+            place[:] = np.ascontiguousarray(codes).reshape(-1).view(np.uint8)
 
-    def _view(self, value: int) -> np.ndarray:
+    def _bytes(self, value: int) -> np.ndarray:
         """The bytes of a value in the arena."""
         placed = self._plan.values[value]
         return self._arena[placed.offset : placed.offset + placed.bytes]
 
-    def _value(self, value: int, shape: tuple[int, ...]) -> np.ndarray:
+    def _values(self, value: int, shape: tuple[int, ...]) -> np.ndarray:
+        """A constant, or a value's elements in the arena."""
         placed = self._plan.values[value]
-        codes = placed.data if placed.data is not None else self._view(value).view(placed.dtype.numpy)
-        return codes.reshape(shape).copy()
+        codes = placed.data if placed.data is not None else self._bytes(value).view(placed.dtype.numpy)
+        return codes.reshape(shape)
