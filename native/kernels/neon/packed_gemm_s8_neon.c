@@ -168,11 +168,11 @@ static bool is_fast(const product *p, eq_requant_form form) {
   const eq_linear_s8 *linear = p->linear;
   if (linear->act_min != INT8_MIN || linear->act_max != INT8_MAX) return false;
   if (form == EQ_FORM_DOUBLE || form == EQ_FORM_WIDE || p->x->n_runs == 0 || p->x->run == 0) return false;
+  int32_t chains = 0;
   const int8_t *group = p->weights;
-  for (int32_t first = 0; first < p->n; first += CHANNELS, group += p->group_bytes) {
-    if (chain_of(group) == 1) return false;
-  }
-  return p->n > 0;
+#pragma GCC unroll 4
+  for (int32_t g = (p->n + CHANNELS - 1) / CHANNELS; g > 0; g--, group += p->group_bytes) chains |= chain_of(group);
+  return p->n > 0 && chains % 2 == 0; /* no chain of 1 */
 }
 
 void eq_packed_gemm_s8_neon(int8_t *out, size_t out_stride, const eq_gemm_rows *x, const int8_t *w, int32_t m,
