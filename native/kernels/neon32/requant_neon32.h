@@ -11,7 +11,8 @@
 /* The instructions that a mode takes, decided once for all channels of a call. */
 typedef enum eq_form {
   EQ_FORM_UP,     /* mode double, no left shifts, and negative results are clamped: which way their ties go is not seen */
-  EQ_FORM_AWAY,   /* mode double, no left shifts */
+  EQ_FORM_AWAY,   /* mode double, right shifts only */
+  EQ_FORM_MIXED,  /* mode double, no left shifts */
   EQ_FORM_SINGLE, /* mode single, right shifts only */
   EQ_FORM_LEFT,   /* mode double with left shifts among others */
   EQ_FORM_WIDE,   /* modes single and exact, through 64-bit products */
@@ -24,8 +25,8 @@ typedef struct eq_scaling {
 
 static inline eq_scaling eq_scaling_of(int32_t mode, int32_t highest_shift, bool negative_clamped) {
   if (mode == EQ_MODE_DOUBLE) {
-    const eq_form form = highest_shift > 0 ? EQ_FORM_LEFT : negative_clamped ? EQ_FORM_UP : EQ_FORM_AWAY;
-    return (eq_scaling){form, true};
+    if (highest_shift > 0) return (eq_scaling){EQ_FORM_LEFT, true};
+    return (eq_scaling){negative_clamped ? EQ_FORM_UP : highest_shift < 0 ? EQ_FORM_AWAY : EQ_FORM_MIXED, true};
   }
   const bool single = mode == EQ_MODE_SINGLE;
   return (eq_scaling){single && highest_shift < 0 ? EQ_FORM_SINGLE : EQ_FORM_WIDE, !single};
@@ -58,13 +59,18 @@ static inline int32x4_t eq_scale(int32x4_t x, int32x4_t m, int32x4_t shift, eq_s
     case EQ_FORM_WIDE:
       return vcombine_s32(eq_scale_wide(vget_low_s32(x), vget_low_s32(m), vget_low_s32(shift), scaling.away),
                           eq_scale_wide(vget_high_s32(x), vget_high_s32(m), vget_high_s32(shift), scaling.away));
+    case EQ_FORM_AWAY: {
+      const int32x4_t high = vqrdmulhq_s32(x, m);
+      return vrshlq_s32(vsraq_n_s32(high, high, 31), shift); /* less one where negative: rounds ties down */
+    }
     default: {
       const int32x4_t none = vdupq_n_s32(0);
-      if (scaling.form == EQ_FORM_LEFT) x = vshlq_s32(x, vmaxq_s32(shift, none));
-      const int32x4_t right = vminq_s32(shift, none);
+      if (scaling.form == EQ_FORM_LEFT) {
+        x = vshlq_s32(x, vmaxq_s32(shift, none));
+        shift = vminq_s32(shift, none);
+      }
       const int32x4_t high = vqrdmulhq_s32(x, m); /* m >= 0, so nothing saturates */
-      /* less one where negative and to be shifted: rounds ties down */
-      return vrshlq_s32(vsraq_n_s32(high, vandq_s32(high, right), 31), right);
+      return vrshlq_s32(vsraq_n_s32(high, vandq_s32(high, shift), 31), shift); /* only what is shifted has ties */
     }
   }
 }
