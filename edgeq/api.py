@@ -220,13 +220,15 @@ def convert(
     board: str | None = None,
     rounding: str | None = None,
     keep_tensors: bool = False,
+    fit: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Model:
     """Convert a source model (.tflite) to an integer-only program.
 
     ``data`` is what a float model is calibrated with: a path (.npz or .py) or batches, each a list of one array per
     input with samples along the first axis. ``recipe`` is a built-in name or a TOML path; ``rounding`` overrides its
-    rounding. With ``keep_tensors`` every tensor stays readable. ``progress`` is called with the samples seen so far.
+    rounding. With ``keep_tensors`` every tensor stays readable; with ``fit`` the arena is as small as it gets, at the
+    cost of time. ``progress`` is called with the samples seen so far.
 
     Raises StorageError, BadInputError, UnsupportedError (naming every node), DoesNotFitError, UsageError.
     """
@@ -239,7 +241,7 @@ def convert(
     graph = read_source(Path(source))
     batches = load_data(Path(data), graph).batches() if isinstance(data, (str, Path)) else data
     converted = convert_graph(
-        graph, recipe=chosen, batches=batches, board=profile, keep_tensors=keep_tensors, progress=progress
+        graph, recipe=chosen, batches=batches, board=profile, keep_tensors=keep_tensors, fit=fit, progress=progress
     )
     data_bytes = write_model(converted.plan, board_class=0 if profile is None else profile.board_class)
     return Model(converted.plan, data_bytes, recipe=converted.recipe)

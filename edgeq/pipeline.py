@@ -67,6 +67,7 @@ def convert_graph(
     batches: Batches | None = None,
     board: Board | None = None,
     keep_tensors: bool = False,
+    fit: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Converted:
     """Turn a source graph into a plan; a float graph is quantized with calibration ``batches``.
@@ -76,6 +77,8 @@ def convert_graph(
     Raises UsageError when a float graph comes without data, or for an observer that does not exist, whether the graph
     needs one or not.
     """
+    if fit and keep_tensors:
+        raise UsageError("tensors that stay readable need memory of their own; give --fit or --keep-tensors")
     method = parse(recipe.observer)
     if is_quantized(graph):
         rounding = Rounding(recipe.rounding or "tflite")
@@ -91,7 +94,7 @@ def convert_graph(
         quantized = quantize_static(simplified, batches, method=method, equalized=not keep_tensors, progress=progress)
     if not keep_tensors:
         quantized = shrink(quantized, rounding=rounding).graph
-    plan = make_plan(quantized, rounding=rounding, board=board, keep_tensors=keep_tensors)
+    plan = make_plan(quantized, rounding=rounding, board=board, keep_tensors=keep_tensors, fit=fit)
     return Converted(plan, dataclasses.replace(recipe, rounding=rounding.value))
 
 

@@ -33,6 +33,9 @@ def command(
     keep_tensors: Annotated[
         bool, typer.Option("--keep-tensors", help="let no tensors share memory, so that all can be read after a run")
     ] = False,
+    fit: Annotated[
+        bool, typer.Option("--fit", help="the smallest arena, at the cost of time; the integers stay the same")
+    ] = False,
     json: JsonOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -57,6 +60,7 @@ def command(
             board=board,
             rounding=rounding,
             keep_tensors=keep_tensors,
+            fit=fit,
             progress=seen,
         )
     assert model.recipe is not None

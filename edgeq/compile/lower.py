@@ -11,6 +11,7 @@ from edgeq.ir.graph import Graph, Port
 from edgeq.ops.base import Fold, Rounding, View
 
 Reason = tuple[str, str, str, str]  # node, operator, reason, hint
+MOVE = "move"  # the op of a step that only copies a value to another place in the arena
 
 
 @dataclass(frozen=True)
@@ -22,6 +23,10 @@ class Lowered:
     inputs: tuple[PlanPort, ...]
     outputs: tuple[PlanPort, ...]
     tensors: tuple[NamedTensor, ...]
+
+    @property
+    def macs(self) -> int:
+        return sum(planned.step.macs() for planned in self.steps)
 
 
 def lower(graph: Graph, *, rounding: Rounding) -> Lowered:

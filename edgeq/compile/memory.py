@@ -28,31 +28,36 @@ class Arena:
     lower_bound_bytes: int
 
 
-def place_program(lowered: Lowered, *, threads: bool, keep_tensors: bool = False, search_rounds: int = 200) -> Arena:
+def place_program(
+    lowered: Lowered, *, threads: bool, follow: bool = True, keep_tensors: bool = False, search_rounds: int = 200
+) -> Arena:
     """Place a program's memory.
 
-    With ``threads`` the inputs and outputs of large steps stay apart. With ``keep_tensors`` all values do, for the
-    whole run.
+    With ``threads`` the inputs and outputs of large steps stay apart. Without ``follow`` those of all steps do, but for
+    what works in place, and each has the scratch with which it is fastest. With ``keep_tensors`` all values stay apart,
+    for the whole run.
     """
     alone = Shared(tuple(range(len(lowered.values))), (0,) * len(lowered.values))
     if keep_tensors:
-        return _place(lowered, alone, threads=threads, keep_tensors=True, search_rounds=search_rounds)
+        return _place(lowered, alone, threads=threads, follow=False, search_rounds=search_rounds, keep_tensors=True)
     plain = share(lowered, pieces=False)
-    best = _place(lowered, plain, threads=threads, search_rounds=search_rounds)
+    best = _place(lowered, plain, threads=threads, follow=follow, search_rounds=search_rounds)
     joined = share(lowered, pieces=True)
     if joined != plain:
-        other = _place(lowered, joined, threads=threads, search_rounds=search_rounds)
+        other = _place(lowered, joined, threads=threads, follow=follow, search_rounds=search_rounds)
         best = other if other.arena_bytes <= best.arena_bytes else best
     return best
 
 
-def _place(lowered: Lowered, shared: Shared, *, threads: bool, keep_tensors: bool = False, search_rounds: int) -> Arena:
+def _place(
+    lowered: Lowered, shared: Shared, *, threads: bool, follow: bool, search_rounds: int, keep_tensors: bool = False
+) -> Arena:
     first, last = lifetimes(lowered, keep_tensors=keep_tensors)
     placed_values = [index for index, value in enumerate(lowered.values) if value.data is None]
     number = {value: index for index, value in enumerate(placed_values)}
     over: dict[int, tuple[tuple[int, int], ...]] = {}
     for index, planned in enumerate(lowered.steps):
-        distance = None if keep_tensors else _distance(lowered, planned, threads=threads)
+        distance = follow_distance(lowered, planned, threads=threads) if follow else None
         if distance is None:
             continue
         source, target = planned.inputs[0], planned.outputs[0]
@@ -70,7 +75,8 @@ def _place(lowered: Lowered, shared: Shared, *, threads: bool, keep_tensors: boo
         for value in placed_values
     ]
     divided = [
-        dataclasses.replace(step, parts=MAX_PARTS) if threads and _is_divided(step) else step for step in lowered.steps
+        dataclasses.replace(step, parts=MAX_PARTS if threads and _is_divided(step) else 1, fast=not follow)
+        for step in lowered.steps
     ]
     scratch_of = {}
     for index, step in enumerate(divided):
@@ -87,7 +93,7 @@ def _place(lowered: Lowered, shared: Shared, *, threads: bool, keep_tensors: boo
     return Arena(program, offsets, found.arena_bytes, found.lower_bound_bytes)
 
 
-def _distance(lowered: Lowered, planned: PlannedStep, *, threads: bool) -> int | None:
+def follow_distance(lowered: Lowered, planned: PlannedStep, *, threads: bool) -> int | None:
     """Return how far below its input a step's output may lie, None where they must stay apart."""
     if len(planned.inputs) != 1 or lowered.values[planned.inputs[0]].data is not None:
         return None

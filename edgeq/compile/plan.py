@@ -41,11 +41,12 @@ class PlannedStep:
     outputs: tuple[int, ...]
     scratch_offset: int = 0
     parts: int = 1  # that threads may run at the same time
+    fast: bool = False  # with as much scratch as makes it fastest
 
     @property
     def scratch_bytes(self) -> int:
         """Bytes of its scratch memory, that of all parts together."""
-        part = self.step.scratch_bytes()
+        part = self.step.fast_scratch_bytes() if self.fast else self.step.scratch_bytes()
         return part if self.parts == 1 else self.parts * (-(-part // ALIGNMENT) * ALIGNMENT)
 
 
@@ -70,8 +71,11 @@ class NamedTensor:
 
 @dataclass(frozen=True)
 class Plan:
-    """Everything a run needs. ``lower_bound_bytes`` is the largest sum of buffers that must be live at once.
+    """Everything a run needs.
 
+    ``lower_bound_bytes`` is the largest over the steps of the least bytes that can hold what the step needs and what
+    must outlive it: values in place and views counted once, outputs as far over their inputs as they may lie.
+    ``recomputed_macs`` are the products that the graph does not ask for, made twice to save memory.
     ``layout`` is the order in which a model file holds the weights (edgeq/ops/packing.py); here steps hold them
     row-major.
     """
@@ -87,6 +91,7 @@ class Plan:
     lower_bound_bytes: int
     keeps_tensors: bool = False
     layout: int = 0
+    recomputed_macs: int = 0
 
     @property
     def macs(self) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from edgeq.compile.lower import Lowered
+from edgeq.compile.lower import MOVE, Lowered
 from edgeq.compile.plan import ALIGNMENT, PlannedStep
 
 
@@ -40,7 +40,7 @@ def share(lowered: Lowered, *, pieces: bool) -> Shared:
     sharing = _Sharing(lowered)
     for index, planned in enumerate(lowered.steps):
         sharing.join_in_place(planned, index)
-        if pieces:
+        if pieces and planned.op != MOVE:
             sharing.join_pieces(planned, index)
     return sharing.result()
 
@@ -71,33 +71,35 @@ class _Sharing:
             value = planned.inputs[position]
             positions = {i for i, other in enumerate(planned.inputs) if other == value}
             fits = self._values[value].bytes == self._values[target].bytes and positions <= set(planned.step.in_place)
-            if fits and self._hand_over(value, target, 0, index):
+            if fits and self._hand_over(value, target, 0, index) and self._join(value, target, 0):
                 return
 
     def join_pieces(self, planned: PlannedStep, index: int) -> None:
         """Let inputs that are joined lie in the output, and outputs that are cut in the input."""
         joins = len(planned.outputs) == 1 and len(planned.inputs) > 1
-        for position, output, start in planned.step.pieces():
-            value, target = planned.inputs[position], planned.outputs[output]
-            if start % ALIGNMENT != 0 or self._values[value].data is not None:
-                continue
-            if not joins:
-                self._content[target] = self._content[value]
-                self._content_start[target] = self._content_start[value] + start
-                if not self._join(value, target, start):
-                    self._content[target], self._content_start[target] = target, 0
-            elif planned.inputs.count(value) == 1:
-                self._hand_over(value, target, start, index)
+        pairs = [
+            (planned.inputs[position], planned.outputs[output], start)
+            for position, output, start in planned.step.pieces()
+            if start % ALIGNMENT == 0 and self._values[planned.inputs[position]].data is None
+        ]
+        if joins:
+            for value, target, start in [
+                pair for pair in pairs if planned.inputs.count(pair[0]) == 1 and self._hand_over(*pair, index)
+            ]:
+                self._join(value, target, start)
+            return
+        for value, target, start in pairs:
+            self._content[target] = self._content[value]
+            self._content_start[target] = self._content_start[value] + start
+            if not self._join(value, target, start):
+                self._content[target], self._content_start[target] = target, 0
 
     def _hand_over(self, value: int, target: int, start: int, index: int) -> bool:
-        """Join a value that dies at a step with one that the step writes."""
+        """Note where a value that a step writes may lie over one that dies there; False when it does not."""
         if self._last[value] != index or self._first[target] != index or self._values[value].data is not None:
             return False
         self._handed_over[value, target] = start
-        if self._join(value, target, start):
-            return True
-        del self._handed_over[value, target]
-        return False
+        return True
 
     def _join(self, value: int, target: int, start: int) -> bool:
         """Put two buffers together so that target begins ``start`` bytes after value; False when that disturbs one."""

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import math
 import struct
@@ -92,6 +93,7 @@ def _read(data: bytes, header: dict[str, Any]) -> Plan:
         tensors=tuple(named),
         arena_bytes=header["arena_bytes"],
         lower_bound_bytes=int(metadata["lower_bound_bytes"]),
+        recomputed_macs=int(metadata.get("recomputed_macs", 0)),
         keeps_tensors=bool(header["flags"] & layout.FLAG_KEEPS_TENSORS),
         layout=header["layout"],
     )
@@ -139,17 +141,11 @@ def _steps(
         whole = len(inputs) + len(outputs) == record["input_count"] + record["output_count"]
         _expect(whole and max([*inputs, *outputs]) < len(values), f"step {index} has operands that are not there")
         _expect(all(values[output].data is None for output in outputs), f"step {index} writes a constant")
-        steps.append(
-            PlannedStep(
-                step,
-                str(name),
-                str(op),
-                tuple(inputs),
-                tuple(outputs),
-                record["scratch_offset"],
-                max(record["parts"], 1),
-            )
+        planned = PlannedStep(
+            step, str(name), str(op), tuple(inputs), tuple(outputs), record["scratch_offset"], max(record["parts"], 1)
         )
+        fast = record["scratch_bytes"] > planned.scratch_bytes
+        steps.append(dataclasses.replace(planned, fast=fast))
     return tuple(steps)
 
 

@@ -114,6 +114,7 @@ def _metadata(plan: Plan) -> dict[str, object]:
         "name": plan.name,
         "rounding": plan.rounding,
         "lower_bound_bytes": plan.lower_bound_bytes,
+        "recomputed_macs": plan.recomputed_macs,
         "values": [
             [
                 value.name,
