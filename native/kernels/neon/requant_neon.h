@@ -18,6 +18,7 @@ typedef enum eq_requant_form {
   EQ_FORM_SINGLE, /* mode single, shifts < 0 */
   EQ_FORM_WIDE,   /* mode single, by 64-bit products */
   EQ_FORM_EXACT,  /* mode exact, by 64-bit products */
+  EQ_FORM_RIGHT,  /* mode exact, shifts < 0 */
 } eq_requant_form;
 
 /* The largest of n shifts; INT8_MIN when there are none. */
@@ -44,7 +45,7 @@ EQ_ALWAYS_INLINE eq_requant_form eq_requant_form_of(const eq_linear_s8 *linear, 
 /* The constants of four channels. */
 typedef struct eq_channels4 {
   int32x4_t bias;
-  int32x4_t multipliers;
+  int32x4_t multipliers; /* negated in form RIGHT */
   int32x4_t right; /* min(shift, 0) in form DOUBLE, otherwise the shift */
   int32x4_t left;  /* max(shift, 0), for form DOUBLE */
   int64x2_t wide[2]; /* shift - 31, for products of 64 bits */
@@ -58,6 +59,7 @@ EQ_ALWAYS_INLINE eq_channels4 eq_channels4_of(int32x4_t bias, int32x4_t multipli
     c.left = vmaxq_s32(shifts, vdupq_n_s32(0));
   }
   const int32x4_t lowered = vsubq_s32(shifts, vdupq_n_s32(31));
+  if (form == EQ_FORM_RIGHT) c.multipliers = vnegq_s32(multipliers);
   c.wide[0] = vmovl_s32(vget_low_s32(lowered));
   c.wide[1] = vmovl_high_s32(lowered);
   return c;
@@ -101,6 +103,13 @@ EQ_ALWAYS_INLINE int32x4_t eq_requant4(int32x4_t x, const eq_channels4 *c, eq_re
     low = vrshlq_s64(low, c->wide[0]);
     high = vrshlq_s64(high, c->wide[1]);
     return vuzp1q_s32(vreinterpretq_s32_s64(low), vreinterpretq_s32_s64(high));
+  }
+  if (form == EQ_FORM_RIGHT) {
+    /* Less one where negative, ahead of a floor, is the complement of the magnitude's floor. Minus the magnitude exists for
+     * every x, and its product with minus the multiplier does not saturate. */
+    const int32x4_t sign = vreinterpretq_s32_u32(vcltzq_s32(x));
+    const int32x4_t floor = vqdmulhq_s32(vminq_s32(x, vnegq_s32(x)), c->multipliers);
+    return vrshlq_s32(veorq_s32(floor, sign), c->right);
   }
   if (form == EQ_FORM_SINGLE) return vrshlq_s32(vqdmulhq_s32(x, c->multipliers), c->right);
   int32x4_t high = vqrdmulhq_s32(form == EQ_FORM_DOUBLE ? vshlq_s32(x, c->left) : x, c->multipliers);
@@ -146,6 +155,33 @@ EQ_ALWAYS_INLINE int8x8_t eq_codes8(int32x4_t a, int32x4_t b, const eq_codes *co
 EQ_ALWAYS_INLINE int8x16_t eq_codes16_relu(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t d, const eq_codes *codes) {
   const uint16x8_t low = vqmovun_high_s32(vqmovun_s32(a), b), high = vqmovun_high_s32(vqmovun_s32(c), d);
   const uint8x16_t above = vminq_u8(vqmovn_high_u16(vqmovn_u16(low), high), codes->above);
+  return vreinterpretq_s8_u8(vaddq_u8(above, codes->zero_code));
+}
+
+/* True when no result of n channels leaves int16, whatever k inputs are; all shifts <= 0. */
+EQ_ALWAYS_INLINE bool eq_results_fit_s16(const eq_linear_s8 *linear, int32_t n, int32_t k) {
+  const int32_t products = k * 128 * 128; /* <= 2^30 */
+  int32x4_t largest = vdupq_n_s32(0);
+  if (k > 65536 || n < 4) return false;
+  for (int32_t next = 0; next < n; next += 4) {
+    const int32_t first = eq_min32(next, n - 4);
+    const int32x4_t bias = vqabsq_s32(vld1q_s32(linear->bias + first)), reach = vqaddq_s32(bias, vdupq_n_s32(products));
+    int32_t four;
+    __builtin_memcpy(&four, linear->shifts + first, sizeof four);
+    const int8x8_t bytes = vreinterpret_s8_s32(vdup_n_s32(four));
+    const int32x4_t shifts = vmovl_s16(vget_low_s16(vmovl_s8(bytes)));
+    const int32x4_t high = vqrdmulhq_s32(reach, vld1q_s32(linear->multipliers + first));
+    largest = vmaxq_s32(largest, vrshlq_s32(high, shifts));
+  }
+  return vmaxvq_s32(largest) < INT16_MAX; /* a negative result's magnitude may be larger by one */
+}
+
+/* eq_codes16_relu of results that lie within int16. */
+EQ_ALWAYS_INLINE int8x16_t eq_codes16_relu_fit(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t d,
+                                               const eq_codes *codes) {
+  const int16x8_t low = vuzp1q_s16(vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b));
+  const int16x8_t high = vuzp1q_s16(vreinterpretq_s16_s32(c), vreinterpretq_s16_s32(d));
+  const uint8x16_t above = vminq_u8(vqmovun_high_s16(vqmovun_s16(low), high), codes->above);
   return vreinterpretq_s8_u8(vaddq_u8(above, codes->zero_code));
 }
 
