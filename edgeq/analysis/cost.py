@@ -91,6 +91,16 @@ class Cost:
         peak = max((layer.live_bytes for layer in self.layers), default=0)
         return tuple(layer for layer in self.layers if layer.live_bytes == peak)
 
+    @property
+    def peak_tensors(self) -> tuple[tuple[str, int], ...]:
+        """What the memory holds at the first of these layers: names with bytes, largest first; some may overlap."""
+        if self.plan is None or not self.peak_layers:
+            return ()
+        step = self.peak_layers[0].index
+        found = [(self.plan.values[i].name, self.plan.values[i].bytes) for i in self.plan.live_values(step)]
+        scratch = self.plan.steps[step].scratch_bytes
+        return tuple(sorted([*found, *([("scratch", scratch)] if scratch else [])], key=lambda item: -item[1]))
+
 
 def analyze(path: Path, *, board: Board | None = None) -> Cost:
     """Find the cost of an .eqm file or a source model, without data.

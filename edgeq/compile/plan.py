@@ -97,6 +97,11 @@ class Plan:
     def macs(self) -> int:
         return sum(planned.step.macs() for planned in self.steps)
 
+    def live_values(self, step: int) -> list[int]:
+        """Return the values of the arena that a step needs or that must outlive it."""
+        first, last = lifetimes(self)
+        return [i for i, v in enumerate(self.values) if v.data is None and first[i] <= step <= last[i]]
+
     def live_bytes(self) -> list[int]:
         """Return, for each step, the bytes of the arena that hold something during it (overlaps counted once)."""
         first, last = lifetimes(self)

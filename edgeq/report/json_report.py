@@ -107,6 +107,10 @@ def analyze_report(cost: Cost) -> dict[str, Any]:
             {"node": item.node, "op": item.op, "reason": item.reason, "hint": item.hint} for item in cost.unsupported
         ],
         "memory": _memory(arena=cost.arena_bytes, lower_bound=cost.lower_bound_bytes, model=cost.model_bytes),
+        "peak": {
+            "layers": [layer.index for layer in cost.peak_layers],
+            "tensors": [{"name": name, "bytes": held} for name, held in cost.peak_tensors],
+        },
         "flash_bytes": cost.model_bytes,
         "time": None if cost.time is None else _time(cost.time),
         "fits": cost.fits,
@@ -174,6 +178,7 @@ def inspect_report(plan: Plan, *, file_bytes: int) -> dict[str, Any]:
         "rounding": plan.rounding,
         "keeps_tensors": plan.keeps_tensors,
         "macs": plan.macs,
+        "recomputed_macs": plan.recomputed_macs,
         "file_bytes": file_bytes,
         "arena_bytes": plan.arena_bytes,
         "arena_lower_bound_bytes": plan.lower_bound_bytes,

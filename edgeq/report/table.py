@@ -132,10 +132,14 @@ def _about(plan: Plan, file_bytes: int) -> list[tuple[str, str]]:
         *(("input", _port(plan, port)) for port in plan.inputs),
         *(("output", _port(plan, port)) for port in plan.outputs),
         ("layers", count(len(plan.steps))),
-        ("MACs", count(plan.macs)),
+        ("MACs", count(plan.macs) + _recomputed(plan)),
         ("arena", f"{size(plan.arena_bytes)} (no placement can need less than {size(plan.lower_bound_bytes)})"),
         ("file", size(file_bytes)),
     ]
+
+
+def _recomputed(plan: Plan) -> str:
+    return f" ({count(plan.recomputed_macs)} of them twice, to save memory)" if plan.recomputed_macs else ""
 
 
 def _port(plan: Plan, port: PlanPort) -> str:
@@ -143,6 +147,11 @@ def _port(plan: Plan, port: PlanPort) -> str:
     stored = "" if value.dtype is port.dtype else f", held as {value.dtype.numpy.name}"
     scale = "" if value.quant is None else f" (scale {value.quant.scale:.6g}, zero point {value.quant.zero_point})"
     return f"{port.name} {'x'.join(map(str, port.shape))} {port.dtype.numpy.name}{stored}{scale}"
+
+
+def _first_name(name: str) -> str:
+    """Return a tensor's name without those of the layers that a converter has merged into it, which it joins by ";"."""
+    return name.partition(";")[0]
 
 
 def _removed(cost: Cost) -> str:
@@ -169,6 +178,7 @@ def show_cost(console: Console, cost: Cost) -> None:
         ("parameters", count(cost.parameters)),
         ("arena", f"{size(cost.arena_bytes)} (no placement can need less than {size(cost.lower_bound_bytes)})"),
         ("peak at", ", ".join(layer.name for layer in cost.peak_layers) or "no layer"),
+        ("held there", ", ".join(f"{_first_name(name)} ({size(held)})" for name, held in cost.peak_tensors)),
         ("model file", size(cost.model_bytes) + about),
     ]
     if cost.board is not None:

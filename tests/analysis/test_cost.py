@@ -26,6 +26,15 @@ def test_the_cost_of_a_convolution_is_counted_by_hand() -> None:
     assert cost.fits is None
 
 
+def test_the_peak_names_what_the_memory_holds() -> None:
+    plan = small_plan()
+    cost = cost_of_plan(plan, model_bytes=1000)
+    step = plan.steps[0]
+    held = {plan.values[index].name: plan.values[index].bytes for index in (*step.inputs, *step.outputs)}
+    assert dict(cost.peak_tensors) == {**held, "scratch": step.scratch_bytes}
+    assert [size for _, size in cost.peak_tensors] == sorted(dict(cost.peak_tensors).values(), reverse=True)
+
+
 def test_parameters_are_weights_and_biases() -> None:
     assert count_parameters(small_graph()) == 54 + 3
 
