@@ -21,6 +21,10 @@ from edgeq.ir.result import Profile, RunResult
 class Device(Protocol):
     """A board with at most one model on it; a context manager. Every method raises DeviceError when it fails."""
 
+    @property
+    def isa(self) -> str:
+        """The kernels that the last run used, e.g. "neon"; empty before one."""
+
     def load(self, plan: Plan, model: bytes) -> None:
         """Put a model file on the board; ``plan`` is what it was written from."""
 

@@ -24,7 +24,7 @@ from edgeq.ir.result import Profile, RunResult, Spread, StepMeasure
 WARM_UP = 3  # runs before those that are timed
 MAX_BATCH_BYTES = 64 << 20  # of inputs or outputs handed over at once
 SLOWEST_MACS_PER_SECOND = 2_000_000  # of anything still alive; an emulated ARMv6 core reaches forty times that
-_MARKER = re.compile(r"EQRUN DONE crc=([0-9a-f]{8})")
+_MARKER = re.compile(r"EQRUN ISA (\w+)\nEQRUN DONE crc=([0-9a-f]{8})")
 
 
 class EqrunDevice:
@@ -39,6 +39,11 @@ class EqrunDevice:
         self._plan: Plan | None = None
         self._model = ""
         self._model_bytes = 0
+        self._isa = ""
+
+    @property
+    def isa(self) -> str:
+        return self._isa
 
     def __enter__(self) -> EqrunDevice:
         return self
@@ -145,11 +150,11 @@ class EqrunDevice:
         """Return the CRC of the end marker. Raises DeviceError unless the run ended well and said so last."""
         if ended.code != 0:
             raise DeviceError(f"{self._machine.title}: eqrun failed ({ended.reason}):\n{ended.last_lines}")
-        lines = ended.stdout.strip().splitlines()
-        marker = _MARKER.fullmatch(lines[-1]) if lines else None
+        marker = _MARKER.fullmatch("\n".join(ended.stdout.strip().splitlines()[-2:]))
         if marker is None:
             raise DeviceError(f"{self._machine.title}: eqrun ended without its end marker:\n{ended.last_lines}")
-        return int(marker[1], 16)
+        self._isa = marker[1]
+        return int(marker[2], 16)
 
     def _counted(self, codes: Sequence[np.ndarray]) -> Profile:
         """Count one inference; emulated time would mean nothing and counts do not vary."""

@@ -6,6 +6,7 @@ from __future__ import annotations
 import hashlib
 import json
 import platform
+import re
 import subprocess
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def test_a_built_folder_holds_what_a_board_needs(tmp_path: Path) -> None:
         assert about == {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
         assert built.files[name] == len(data)
     done = subprocess.run(["./eqrun", "model.eqm"], cwd=folder, capture_output=True, text=True, check=True)
-    assert done.stdout.startswith("EQRUN DONE crc=")
+    assert re.fullmatch(r"EQRUN ISA \w+\nEQRUN DONE crc=[0-9a-f]{8}\n", done.stdout)
     assert [path.name for path in folder.parent.iterdir()] == ["out"]
 
 

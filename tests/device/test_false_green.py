@@ -15,6 +15,7 @@ from edgeq.device.machine import LocalMachine
 from edgeq.errors import DeviceError, ToolchainError
 
 BOARD = load_board("raspberry-pi-4")
+ENDED = "echo EQRUN ISA neon; echo EQRUN DONE crc="
 
 
 def _emulator(folder: Path, monkeypatch: pytest.MonkeyPatch, script: str) -> None:
@@ -37,11 +38,13 @@ def small() -> Program:
         ("echo EQRUN DONE", "without its end marker"),
         ("echo 'EQRUN DONE crc=00000000'; echo more", "without its end marker"),
         ("echo 'say EQRUN DONE crc=00000000'", "without its end marker"),
-        ("echo 'EQRUN DONE crc=00000000'; exit 1", "exit code 1"),
+        ("echo 'EQRUN DONE crc=00000000'", "without its end marker"),
+        ("echo 'EQRUN ISA '; echo 'EQRUN DONE crc=00000000'", "without its end marker"),
+        (f"{ENDED}00000000; exit 1", "exit code 1"),
         ("echo boom >&2; kill -SEGV $$", "killed by SIGSEGV"),
-        ("echo 'EQRUN DONE crc=00000000'", "left no file out"),
-        ("printf x > out; echo 'EQRUN DONE crc=00000000'", "damaged"),
-        ("printf x > out; echo 'EQRUN DONE crc=8cdc1683'", "1 bytes of results, 960 expected"),
+        (f"{ENDED}00000000", "left no file out"),
+        (f"printf x > out; {ENDED}00000000", "damaged"),
+        (f"printf x > out; {ENDED}8cdc1683", "1 bytes of results, 960 expected"),
     ],
 )
 def test_a_run_that_proves_nothing_fails(
@@ -72,7 +75,7 @@ def test_an_emulator_that_never_ends_is_stopped(tmp_path: Path, monkeypatch: pyt
 
 
 def test_a_damaged_profile_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, small: Program) -> None:
-    _emulator(tmp_path, monkeypatch, 'echo "[" > profile; echo "EQRUN DONE crc=00000000"')
+    _emulator(tmp_path, monkeypatch, f"echo '[' > profile; {ENDED}00000000")
     monkeypatch.setattr("edgeq.device.machine.build_plugin", lambda qemu: Path("count.so"))
     with EqrunDevice(BOARD, LocalMachine(BOARD), b"an executable") as device:
         device.load(small.plan, small.model)

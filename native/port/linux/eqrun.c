@@ -2,8 +2,9 @@
  * eqrun: run a model file on Linux, from files to files.
  *
  * A data file holds samples back to back, each all inputs (or outputs) in the model's order as raw little-endian codes.
- * A run that did everything asked ends with the line "EQRUN DONE crc=XXXXXXXX", the CRC-32 of all output bytes; nothing
- * else means success. Exit codes are edgeq's: 1 usage, 3 out of memory, 8 bad model or data, 9 cannot read or write. */
+ * A run that did everything asked ends with two lines, "EQRUN ISA name" with the kernels that it used and
+ * "EQRUN DONE crc=XXXXXXXX" with the CRC-32 of all output bytes; nothing else means success. Exit codes are edgeq's:
+ * 1 usage, 3 out of memory, 8 bad model or data, 9 cannot read or write. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -342,7 +343,7 @@ int main(int argc, char **argv) {
   finish(crcs, o.crc);
   if (ns != NULL) write_profile(&runner, pool, &o, open_ns, ns, o.count ? 0 : runs);
   eq_pool_stop(pool);
-  printf("EQRUN DONE crc=%08" PRIx32 "\n", crc);
+  printf("EQRUN ISA %s\nEQRUN DONE crc=%08" PRIx32 "\n", eq_runner_isa(&runner), crc);
   if (fflush(stdout) != 0) return EXIT_STORAGE;
   return 0;
 }
