@@ -17,15 +17,16 @@ typedef struct eq_depthwise_lanes {
   int32_t bias[EQ_DEPTHWISE_LANES];        /* at 0 */
   int32_t multipliers[EQ_DEPTHWISE_LANES]; /* at 64 */
   int32_t shifts[EQ_DEPTHWISE_LANES];      /* at 128; <= 0 */
-  int32_t away[EQ_DEPTHWISE_LANES];        /* at 192; as shifts where ties go away from zero, else 0 */
-  uint8_t top[EQ_DEPTHWISE_LANES];         /* at 256; act_max + 128 */
-  int8_t high[EQ_DEPTHWISE_LANES];         /* at 272; act_max */
-  int8_t low[EQ_DEPTHWISE_LANES];          /* at 288; act_min */
-  int16_t zero[EQ_DEPTHWISE_LANES];        /* at 304; twice the same eight */
-  int8_t weights[EQ_DEPTHWISE_SLOTS][EQ_DEPTHWISE_LANES]; /* at 336 */
+  int32_t away[EQ_DEPTHWISE_LANES];        /* at 192; as shifts where ties go away from zero, 0 elsewhere */
+  int32_t powers[EQ_DEPTHWISE_LANES];      /* at 256; 2^(31 + shift) */
+  uint8_t top[EQ_DEPTHWISE_LANES];         /* at 320; act_max + 128 */
+  int8_t high[EQ_DEPTHWISE_LANES];         /* at 336; act_max */
+  int8_t low[EQ_DEPTHWISE_LANES];          /* at 352; act_min */
+  int16_t zero[EQ_DEPTHWISE_LANES];        /* at 368; twice the same eight */
+  int8_t weights[EQ_DEPTHWISE_SLOTS][EQ_DEPTHWISE_LANES]; /* at 400 */
   size_t offsets[EQ_DEPTHWISE_SLOTS];                     /* of taps from a pixel's first one */
 } eq_depthwise_lanes;
-_Static_assert(offsetof(eq_depthwise_lanes, weights) == 336 && offsetof(eq_depthwise_lanes, offsets) == 2416,
+_Static_assert(offsetof(eq_depthwise_lanes, weights) == 400 && offsetof(eq_depthwise_lanes, offsets) == 2480,
                "the assembly below relies on it");
 
 /* Products of 16 codes in x with the weights in w; mull starts a pair of taps, mlal adds its second. */
@@ -65,12 +66,12 @@ _Static_assert(offsetof(eq_depthwise_lanes, weights) == 336 && offsetof(eq_depth
   "add %[x0], %[x0], %[a4]\nadd %[x1], %[x1], %[a4]\nadd %[x2], %[x2], %[a4]\n"                    \
   "add %[out], %[out], %[step4]\nsub %w[fours], %w[fours], #1\n"
 #define EQ_DW_SUMS_3X3_ALONG                                                            \
-  EQ_DW_ROW(x0) EQ_DW_WEIGHTS(336) EQ_DW_BIAS EQ_DW_FIRST(0, 1, 2, 3) EQ_DW_SECOND(1, 2, 3, 4) \
-  EQ_DW_WEIGHTS(368) EQ_DW_ADD_FIRST(EQ_DW_BEGIN_4, 2, 3, 4, 5)                         \
+  EQ_DW_ROW(x0) EQ_DW_WEIGHTS(400) EQ_DW_BIAS EQ_DW_FIRST(0, 1, 2, 3) EQ_DW_SECOND(1, 2, 3, 4) \
+  EQ_DW_WEIGHTS(432) EQ_DW_ADD_FIRST(EQ_DW_BEGIN_4, 2, 3, 4, 5)                         \
   EQ_DW_ROW(x1) EQ_DW_SECOND(0, 1, 2, 3)                                                \
-  EQ_DW_WEIGHTS(400) EQ_DW_ADD_FIRST(EQ_DW_ADD_4, 1, 2, 3, 4) EQ_DW_SECOND(2, 3, 4, 5)  \
-  EQ_DW_ROW(x2) EQ_DW_WEIGHTS(432) EQ_DW_MOVE EQ_DW_ADD_FIRST(EQ_DW_ADD_4, 0, 1, 2, 3) EQ_DW_SECOND(1, 2, 3, 4) \
-  "ldr q6, [%[b], #464]\n" EQ_DW_ADD_FIRST(EQ_DW_ADD_4, 2, 3, 4, 5)                     \
+  EQ_DW_WEIGHTS(464) EQ_DW_ADD_FIRST(EQ_DW_ADD_4, 1, 2, 3, 4) EQ_DW_SECOND(2, 3, 4, 5)  \
+  EQ_DW_ROW(x2) EQ_DW_WEIGHTS(496) EQ_DW_MOVE EQ_DW_ADD_FIRST(EQ_DW_ADD_4, 0, 1, 2, 3) EQ_DW_SECOND(1, 2, 3, 4) \
+  "ldr q6, [%[b], #528]\n" EQ_DW_ADD_FIRST(EQ_DW_ADD_4, 2, 3, 4, 5)                     \
   EQ_DW_ADD_4(16, 17, 18, 19, 8, 9) EQ_DW_ADD_4(20, 21, 22, 23, 10, 11)                 \
   EQ_DW_ADD_4(24, 25, 26, 27, 12, 13) EQ_DW_ADD_4(28, 29, 30, 31, 14, 15)
 
@@ -100,20 +101,20 @@ _Static_assert(offsetof(eq_depthwise_lanes, weights) == 336 && offsetof(eq_depth
   "add %[x0], %[x0], %[x_step]\nadd %[x1], %[x1], %[x_step]\nadd %[x2], %[x2], %[x_step]\n"             \
   "add %[x3], %[x3], %[x_step]\nsub %w[fours], %w[fours], #1\n"
 #define EQ_DW_LOAD_OFFSETS /* the first one is 0 */                                                        \
-  "add x17, %[b], #2416\nldp x9, x10, [x17, #8]\nldp x11, x12, [x17, #24]\n"                              \
+  "add x17, %[b], #2480\nldp x9, x10, [x17, #8]\nldp x11, x12, [x17, #24]\n"                              \
   "ldp x13, x14, [x17, #40]\nldp x15, x16, [x17, #56]\n"
 #define EQ_DW_SUMS_9                                                                    \
-  EQ_DW_LOAD_PAIR("xzr", "x9") EQ_DW_WEIGHTS(336) EQ_DW_BIAS EQ_DW_BEGIN_ANY         \
-  EQ_DW_LOAD_PAIR("x10", "x11") EQ_DW_WEIGHTS(368) EQ_DW_FIRST_ANY EQ_DW_SECOND_ANY   \
-  EQ_DW_LOAD_PAIR("x12", "x13") EQ_DW_WEIGHTS(400) EQ_DW_ADD_FIRST_ANY(EQ_DW_ADD_4) EQ_DW_SECOND_ANY \
-  EQ_DW_LOAD_PAIR("x14", "x15") EQ_DW_WEIGHTS(432) EQ_DW_ADD_FIRST_ANY(EQ_DW_ADD_4) EQ_DW_SECOND_ANY \
-  EQ_DW_TAP(0, 1, 2, 3, "x16") "ldr q6, [%[b], #464]\n" EQ_DW_MOVE_ANY EQ_DW_ADD_FIRST_ANY(EQ_DW_ADD_4) \
+  EQ_DW_LOAD_PAIR("xzr", "x9") EQ_DW_WEIGHTS(400) EQ_DW_BIAS EQ_DW_BEGIN_ANY         \
+  EQ_DW_LOAD_PAIR("x10", "x11") EQ_DW_WEIGHTS(432) EQ_DW_FIRST_ANY EQ_DW_SECOND_ANY   \
+  EQ_DW_LOAD_PAIR("x12", "x13") EQ_DW_WEIGHTS(464) EQ_DW_ADD_FIRST_ANY(EQ_DW_ADD_4) EQ_DW_SECOND_ANY \
+  EQ_DW_LOAD_PAIR("x14", "x15") EQ_DW_WEIGHTS(496) EQ_DW_ADD_FIRST_ANY(EQ_DW_ADD_4) EQ_DW_SECOND_ANY \
+  EQ_DW_TAP(0, 1, 2, 3, "x16") "ldr q6, [%[b], #528]\n" EQ_DW_MOVE_ANY EQ_DW_ADD_FIRST_ANY(EQ_DW_ADD_4) \
   EQ_DW_ADD_THREE(EQ_DW_ADD_4) EQ_DW_ADD_FOURTH
 
 /* The same for any number of pairs of taps, whose offsets end at `end`. One pair of offsets more is read. */
 #define EQ_DW_SUMS_PAIRS                                                                              \
-  "add %[o], %[b], #2416\nadd %[w], %[b], #368\nldp %[o0], %[o1], [%[o]]\n"                          \
-  EQ_DW_LOAD_PAIR("%[o0]", "%[o1]") EQ_DW_WEIGHTS(336) EQ_DW_BIAS                                       \
+  "add %[o], %[b], #2480\nadd %[w], %[b], #432\nldp %[o0], %[o1], [%[o]]\n"                          \
+  EQ_DW_LOAD_PAIR("%[o0]", "%[o1]") EQ_DW_WEIGHTS(400) EQ_DW_BIAS                                       \
   "add %[o], %[o], #16\nldp %[o0], %[o1], [%[o]]\ncmp %[o], %[end]\n" EQ_DW_BEGIN_ANY "b.eq 3f\n2:\n" \
   EQ_DW_LOAD_PAIR("%[o0]", "%[o1]") "ldp q6, q7, [%[w]]\n"                                              \
   "add %[o], %[o], #16\nadd %[w], %[w], #32\nldp %[o0], %[o1], [%[o]]\ncmp %[o], %[end]\n"           \
@@ -130,6 +131,12 @@ _Static_assert(offsetof(eq_depthwise_lanes, weights) == 336 && offsetof(eq_depth
   EQ_DW_EACH(op, 28, 29, 30, 31, f)
 #define EQ_DW_CONSTANTS                                                                                 \
   "ldp q0, q1, [%[b], #64]\nldp q2, q3, [%[b], #96]\nldp q10, q11, [%[b], #128]\nldp q12, q13, [%[b], #160]\n"
+
+/* Shifts < 0 of a pixel's sums in the order given, half of them as products with powers of 2, which round alike: some
+ * cores shift by registers as slowly as they multiply, but at the same time. */
+#define EQ_DW_SHIFT_4(a, c, b, d)                                                                       \
+  "srshl v" #a ".4s, v" #a ".4s, v10.4s\nsqrdmulh v" #c ".4s, v" #c ".4s, v12.4s\n"                      \
+  "srshl v" #b ".4s, v" #b ".4s, v11.4s\nsqrdmulh v" #d ".4s, v" #d ".4s, v13.4s\n"
 
 /* Less one where negative and to be shifted, which rounds ties down: sum += (sum & away) >> 31. */
 #define EQ_DW_DOWN_4(a, b, c, d)                                                                            \
@@ -163,7 +170,7 @@ _Static_assert(offsetof(eq_depthwise_lanes, weights) == 336 && offsetof(eq_depth
   "sqxtn v4.4h, v24.4s\nsqxtn v5.4h, v26.4s\nsqxtn v6.4h, v28.4s\nsqxtn v7.4h, v30.4s\n"                          \
   "sqxtn2 v0.8h, v17.4s\nsqxtn2 v1.8h, v19.4s\nsqxtn2 v2.8h, v21.4s\nsqxtn2 v3.8h, v23.4s\n"                      \
   "sqxtn2 v4.8h, v25.4s\nsqxtn2 v5.8h, v27.4s\nsqxtn2 v6.8h, v29.4s\nsqxtn2 v7.8h, v31.4s\n"                      \
-  "ldp q8, q9, [%[b], #272]\nldr q10, [%[b], #304]\n"                                                             \
+  "ldp q8, q9, [%[b], #336]\nldr q10, [%[b], #368]\n"                                                             \
   "sqadd v0.8h, v0.8h, v10.8h\nsqadd v1.8h, v1.8h, v10.8h\nsqadd v2.8h, v2.8h, v10.8h\nsqadd v3.8h, v3.8h, v10.8h\n" \
   "sqadd v4.8h, v4.8h, v10.8h\nsqadd v5.8h, v5.8h, v10.8h\nsqadd v6.8h, v6.8h, v10.8h\nsqadd v7.8h, v7.8h, v10.8h\n" \
   "sqxtn v0.8b, v0.8h\nsqxtn v2.8b, v2.8h\nsqxtn v4.8b, v4.8h\nsqxtn v6.8b, v6.8h\n"                              \
@@ -175,10 +182,13 @@ _Static_assert(offsetof(eq_depthwise_lanes, weights) == 336 && offsetof(eq_depth
 
 /* From sums to codes in v0, v2, v4 and v6; the common case has no branch. */
 #define EQ_DW_FINISH_RELU                                                                                \
-  EQ_DW_CONSTANTS "ldr q8, [%[b], #256]\n"                                                               \
-  EQ_DW_ALL(sqrdmulh, EQ_DW_MULTIPLIER) EQ_DW_ALL(srshl, EQ_DW_SHIFT) EQ_DW_NARROW_RELU
+  "ldp q0, q1, [%[b], #64]\nldp q2, q3, [%[b], #96]\nldp q10, q11, [%[b], #128]\n"                        \
+  "ldp q12, q13, [%[b], #288]\nldr q8, [%[b], #320]\n"                                                   \
+  EQ_DW_ALL(sqrdmulh, EQ_DW_MULTIPLIER)                                                                  \
+  EQ_DW_SHIFT_4(16, 18, 17, 19) EQ_DW_SHIFT_4(20, 22, 21, 23)                                            \
+  EQ_DW_SHIFT_4(24, 26, 25, 27) EQ_DW_SHIFT_4(28, 30, 29, 31) EQ_DW_NARROW_RELU
 #define EQ_DW_FINISH                                                                                     \
-  EQ_DW_CONSTANTS "ldr q8, [%[b], #256]\ntbz %w[form], #1, 6f\n"                                         \
+  EQ_DW_CONSTANTS "ldr q8, [%[b], #320]\ntbz %w[form], #1, 6f\n"                                         \
   EQ_DW_ALL(sqdmulh, EQ_DW_MULTIPLIER) "b 7f\n"                                                          \
   "6:\n" EQ_DW_ALL(sqrdmulh, EQ_DW_MULTIPLIER) EQ_DW_DOWN                                                \
   "7:\n" EQ_DW_ALL(srshl, EQ_DW_SHIFT) "tbz %w[form], #0, 8f\n" EQ_DW_NARROW "b 9f\n"                    \
@@ -193,7 +203,8 @@ _Static_assert(offsetof(eq_depthwise_lanes, weights) == 336 && offsetof(eq_depth
 
 #define EQ_DW_CLOBBERS                                                                                             \
   "cc", "memory", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14",  \
-      "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31"
+      "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", \
+      "v31"
 
 /* How the assembly makes codes of sums. */
 enum {

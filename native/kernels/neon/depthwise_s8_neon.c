@@ -21,7 +21,7 @@ static int32_t form_of(const eq_linear_s8 *linear, int32_t channels) {
   int8x8_t largest = vld1_s8(linear->shifts + channels - 8);
   for (int32_t c = 0; c + 8 < channels; c += 8) largest = vmax_s8(largest, vld1_s8(linear->shifts + c));
   const int32_t shift = vmaxv_s8(largest);
-  if (linear->mode == EQ_MODE_DOUBLE && shift <= 0) return relu;
+  if (linear->mode == EQ_MODE_DOUBLE && shift <= 0) return shift < 0 ? relu : EQ_DW_GENERAL;
   return linear->mode == EQ_MODE_SINGLE && shift < 0 ? relu | EQ_DW_SINGLE : OTHER;
 }
 
@@ -181,14 +181,21 @@ EQ_ALWAYS_INLINE void take(int8_t **out, const int8_t **x, place *at, const walk
   }
 }
 
-/* All pixels of a walk, four at a time by assembly where it can. */
+/* All pixels of a walk, four at a time by assembly where it can. The last four may begin with pixels that were made
+ * before: they are made once more, for out overlaps nothing. */
 EQ_ALWAYS_INLINE void run_walk(int8_t *out, const int8_t *x, const block *b, const walk *w, int quads) {
   const bool assembly = quads == 4 && b->taps > 0 && b->form != OTHER;
+  const int32_t count = w->lines * w->pixels;
   place at = {x, out, 0};
   int8_t *outs[4];
   const int8_t *xs[4];
-  int32_t left = w->lines * w->pixels;
-  for (; left >= 4; left -= 4) {
+  for (int32_t left = count; count >= 4 && left > 0; left -= 4) {
+    if (left < 4) {
+      const int32_t line = (count - 4) / w->pixels, pixel = count - 4 - line * w->pixels;
+      at.x = x + (size_t)line * w->x_line + (size_t)pixel * w->x_pixel;
+      at.out = out + (size_t)line * w->out_line + (size_t)pixel * w->out_pixel;
+      at.pixel = pixel;
+    }
     take(outs, xs, &at, w, 4);
     if (assembly) {
       const eq_depthwise_fours four = {{xs[0], xs[1], xs[2], xs[3]}, {outs[0], outs[1], outs[2], outs[3]}, 0, 0, 1};
@@ -200,12 +207,7 @@ EQ_ALWAYS_INLINE void run_walk(int8_t *out, const int8_t *x, const block *b, con
       run_pixels(outs + 2, xs + 2, b, 2, 4);
     }
   }
-  if (left >= 2) {
-    take(outs, xs, &at, w, 2);
-    run_pixels(outs, xs, b, 2, quads);
-    left -= 2;
-  }
-  if (left > 0) {
+  for (int32_t left = count; count < 4 && left > 0; left--) {
     take(outs, xs, &at, w, 1);
     run_pixels(outs, xs, b, 1, quads);
   }
@@ -253,13 +255,6 @@ static direction direction_of(const eq_depthwise_window *window) {
   return (direction){.line = by_line, .shared = by_line ? in_line : in_column};
 }
 
-static void run_16(int8_t *out, const int8_t *x, const block *b, walk steps, direction d) {
-  if (b->taps > 0 && b->form != OTHER) run_fours(&out, &x, b, &steps, d.line, d.shared && b->taps == 9);
-  run_walk(out, x, b, &steps, 4);
-}
-
-static void run_8(int8_t *out, const int8_t *x, const block *b, walk steps) { run_walk(out, x, b, &steps, 2); }
-
 /* How the taps lie in x and in the weights, `outer` times `inner` of them in the order in which they are taken. */
 typedef struct taps {
   int32_t outer;
@@ -270,12 +265,14 @@ typedef struct taps {
   size_t w_inner;
 } taps;
 
-/* Fill in the taps' places, `step` slots apart. */
-static void place_taps(block *b, const taps *t, int32_t step) {
+/* Fill in the taps' places, `step` slots apart, and the weights' from a block's first ones on. */
+static void place_taps(block *b, size_t weights[MAX_TAPS], const taps *t, int32_t step) {
   size_t *offset = b->lanes.offsets;
   for (int32_t i = 0; i < t->outer; i++) {
-    for (int32_t j = 0; j < t->inner; j++) {
-      for (int32_t k = 0; k < step; k++) *offset++ = (size_t)i * t->x_outer + (size_t)j * t->x_inner;
+    size_t x = (size_t)i * t->x_outer, w = (size_t)i * t->w_outer;
+    for (int32_t j = 0; j < t->inner; j++, x += t->x_inner, w += t->w_inner) {
+      *weights++ = w;
+      for (int32_t k = 0; k < step; k++) *offset++ = x;
     }
   }
   b->taps = step * t->outer * t->inner;
@@ -283,39 +280,42 @@ static void place_taps(block *b, const taps *t, int32_t step) {
   if (b->taps != 9) b->taps += b->taps % 2;
 }
 
-/* Copy the weights of b's lanes, `step` slots apart with zeros between them; return the least. */
-static int8_t copy_weights(block *b, const int8_t *w, const taps *t, int32_t step, int quads) {
+/* Copy the weights of `count` taps of b's lanes, `step` slots apart, with zeros between and behind them; return the
+ * least one. */
+EQ_ALWAYS_INLINE int8_t copy_weights(block *b, const int8_t *w, const size_t weights[MAX_TAPS], int32_t count,
+                                     int32_t step, int quads) {
   int8x16_t least = vdupq_n_s8(INT8_MAX);
   int8_t (*slot)[LANES] = b->lanes.weights;
-  for (int32_t i = 0; i < t->outer; i++) {
-    for (int32_t j = 0; j < t->inner; j++) {
-      const int8x16_t codes = load_codes(w + (size_t)i * t->w_outer + (size_t)j * t->w_inner, quads);
-      least = vminq_s8(least, codes);
-      vst1q_s8(*slot++, codes);
-      for (int32_t k = 1; k < step; k++) vst1q_s8(*slot++, vdupq_n_s8(0));
-    }
+#pragma GCC unroll 3
+  for (int32_t i = 0; i < count; i++) {
+    const int8x16_t codes = load_codes(w + weights[i], quads);
+    least = vminq_s8(least, codes);
+    vst1q_s8(*slot++, codes);
+    if (step > 1) vst1q_s8(*slot++, vdupq_n_s8(0));
   }
   vst1q_s8(*slot, vdupq_n_s8(0));
   return vminvq_s8(least);
 }
 
-/* Fill in what follows the sums of `quads` * 4 channels from b->first on. */
-static void copy_scales(block *b, int quads) {
-  const eq_linear_s8 *linear = b->linear;
-  eq_depthwise_lanes *lanes = &b->lanes;
-  const bool away = linear->act_min < linear->zero; /* or ties of negative results are not seen */
-  for (int q = 0; q < quads; q++) {
-    const int32_t *bias = linear->bias + b->first + 4 * q, *multipliers = linear->multipliers + b->first + 4 * q;
-    vst1q_s32(lanes->bias + 4 * q, vld1q_s32(bias));
-    vst1q_s32(lanes->multipliers + 4 * q, vld1q_s32(multipliers));
-  }
+/* Fill in what follows the sums of `quads` * 4 channels from `first` on. */
+EQ_ALWAYS_INLINE void copy_scales(eq_depthwise_lanes *lanes, const eq_linear_s8 *linear, int32_t first, int32x4_t away,
+                                  int quads) {
+  const int32_t *bias = linear->bias + first, *multipliers = linear->multipliers + first;
+  const int8_t *shifts = linear->shifts + first;
+#pragma GCC unroll 2
   for (int q = 0; q < quads; q += 2) {
-    const int16x8_t shifts = vmovl_s8(vld1_s8(linear->shifts + b->first + 4 * q));
-    const int32x4_t low = vmovl_s16(vget_low_s16(shifts)), high = vmovl_high_s16(shifts), none = vdupq_n_s32(0);
+    const int16x8_t wide = vmovl_s8(vld1_s8(shifts + 4 * q));
+    const int32x4_t low = vmovl_s16(vget_low_s16(wide)), high = vmovl_high_s16(wide);
+    vst1q_s32(lanes->bias + 4 * q, vld1q_s32(bias + 4 * q));
+    vst1q_s32(lanes->bias + 4 * q + 4, vld1q_s32(bias + 4 * q + 4));
+    vst1q_s32(lanes->multipliers + 4 * q, vld1q_s32(multipliers + 4 * q));
+    vst1q_s32(lanes->multipliers + 4 * q + 4, vld1q_s32(multipliers + 4 * q + 4));
     vst1q_s32(lanes->shifts + 4 * q, low);
     vst1q_s32(lanes->shifts + 4 * q + 4, high);
-    vst1q_s32(lanes->away + 4 * q, away ? low : none);
-    vst1q_s32(lanes->away + 4 * q + 4, away ? high : none);
+    vst1q_s32(lanes->away + 4 * q, vandq_s32(low, away));
+    vst1q_s32(lanes->away + 4 * q + 4, vandq_s32(high, away));
+    vst1q_s32(lanes->powers + 4 * q, vshlq_s32(vdupq_n_s32(1), vaddq_s32(low, vdupq_n_s32(31))));
+    vst1q_s32(lanes->powers + 4 * q + 4, vshlq_s32(vdupq_n_s32(1), vaddq_s32(high, vdupq_n_s32(31))));
   }
 }
 
@@ -329,47 +329,69 @@ static void start_block(block *b, const eq_linear_s8 *linear, int32_t channels) 
   vst1q_s16(b->lanes.zero, vdupq_n_s16((int16_t)linear->zero));
 }
 
+/* A call's work, but for the block of channels. */
+typedef struct job {
+  int8_t *out;
+  const int8_t *x;
+  const int8_t *w;
+  walk steps;
+  direction along;
+  taps order;
+  int32_t count;   /* of taps */
+  size_t *weights; /* see place_taps */
+  int32x4_t away;  /* -1 where ties of negative results are seen, else 0 */
+} job;
+
+/* `quads` * 4 channels from `first` on. */
+EQ_ALWAYS_INLINE void run_channels(const job *j, block *b, int32_t first, int quads) {
+  b->first = first;
+  copy_scales(&b->lanes, b->linear, first, j->away, quads);
+  const int8_t *w = j->w + first;
+  /* two products: 128 * (127 + 127) < 2^15 */
+  const bool paired = copy_weights(b, w, j->weights, j->count, 1, quads) > INT8_MIN;
+  if (!paired) {
+    place_taps(b, j->weights, &j->order, 2);
+    copy_weights(b, w, j->weights, j->count, 2, quads);
+  }
+  int8_t *out = j->out + first;
+  const int8_t *x = j->x + first;
+  walk steps = j->steps;
+  if (quads == 4 && b->taps > 0 && b->form != OTHER) {
+    run_fours(&out, &x, b, &steps, j->along.line, j->along.shared && b->taps == 9);
+  }
+  run_walk(out, x, b, &steps, quads);
+  if (!paired) place_taps(b, j->weights, &j->order, 1);
+}
+
 void eq_depthwise_s8_neon(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels,
                           const eq_depthwise_window *window, const eq_linear_s8 *linear) {
   if (linear->weights_zero != 0 || channels < 8 || window->rows * window->columns > MAX_TAPS) {
     eq_depthwise_s8_scalar(out, x, w, channels, window, linear);
     return;
   }
-  const walk steps = {
-      .lines = window->lines,
-      .pixels = window->pixels,
-      .x_pixel = window->x_pixel,
-      .x_line = window->x_line,
-      .out_pixel = (size_t)channels,
-      .out_line = window->out_line,
+  size_t weights[MAX_TAPS];
+  job j = {
+      .out = out,
+      .x = x,
+      .w = w,
+      .steps = {window->lines, window->pixels, window->x_pixel, window->x_line, (size_t)channels, window->out_line},
+      .along = direction_of(window),
+      .order = {window->rows, window->columns, window->x_row, window->x_column, window->w_row, window->w_column},
+      .count = window->rows * window->columns,
+      .weights = weights,
+      .away = vdupq_n_s32(-(linear->act_min < linear->zero)),
   };
-  const direction along = direction_of(window);
-  const taps by_rows = {
-      window->rows, window->columns, window->x_row, window->x_column, window->w_row, window->w_column,
-  };
-  const taps by_columns = {3, 3, window->x_column, window->x_row, window->w_column, window->w_row};
-  const taps *order = along.shared && !along.line ? &by_columns : &by_rows;
+  if (j.along.shared && !j.along.line) {
+    j.order = (taps){3, 3, window->x_column, window->x_row, window->w_column, window->w_row};
+  }
   block b;
   start_block(&b, linear, channels);
-  place_taps(&b, order, 1);
-  for (int32_t next = 0; next < channels;) {
-    /* the last block is moved back until it ends with the pixel: the channels in front of it are computed once more */
-    const int quads = channels >= LANES && channels - next > LANES / 2 ? 4 : 2;
-    b.first = eq_min32(next, channels - 4 * quads);
-    next = b.first + 4 * quads;
-    copy_scales(&b, quads);
-    const int8_t *weights = w + b.first;
-    const bool paired = copy_weights(&b, weights, order, 1, quads) > INT8_MIN; /* 128 * (127 + 127) < 2^15 */
-    if (!paired) {
-      place_taps(&b, order, 2);
-      copy_weights(&b, weights, order, 2, quads);
-    }
-    if (quads == 4) {
-      run_16(out + b.first, x + b.first, &b, steps, along);
-    } else {
-      run_8(out + b.first, x + b.first, &b, steps);
-    }
-    if (!paired) place_taps(&b, order, 1);
-  }
+  place_taps(&b, weights, &j.order, 1);
+  /* The last block is moved back until it ends with the pixel: the channels in front of it are made once more. Fewer
+   * than 16 channels, and the last 8 or fewer, go in blocks of 8. */
+  const int32_t rest = channels % LANES, eights = channels < LANES ? (channels + 7) / 8 : rest > 0 && rest <= 8;
+  const int32_t sixteens = channels < LANES ? 0 : channels / LANES + (rest > 8);
+  for (int32_t i = 0; i < sixteens; i++) run_channels(&j, &b, eq_min32(i * LANES, channels - LANES), 4);
+  for (int32_t i = eights; i > 0; i--) run_channels(&j, &b, i == 1 ? channels - 8 : 0, 2);
 }
 #endif
