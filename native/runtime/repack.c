@@ -57,7 +57,8 @@ static const eq_step_record *find_twin(const eq_model *model, uint32_t i, uint32
   return NULL;
 }
 
-static uint64_t aligned(uint64_t bytes) { return (bytes + 15) / 16 * 16; }
+/* Whole cache lines, which the widest registers read in one go. */
+static uint64_t aligned(uint64_t bytes) { return (bytes + 63) / 64 * 64; }
 
 /* Bytes of the file up to the end of its constants. */
 static size_t kept_bytes(const eq_model *model) {

@@ -47,10 +47,10 @@ EQ_VNNI_INLINE void copy_rows(int8_t *copy, size_t pitch, const int8_t *x, size_
   }
 }
 
-/* The sums of `rows` rows and `groups` groups of channels, both constant; `phases` neighbouring blocks of inputs have sums
- * of their own, to hide the instruction's latency in small tiles. */
-EQ_VNNI_INLINE void sum_tile(tile *t, const eq_gemm_rows *x, size_t at, const slice *s, int32_t rows, int32_t groups,
-                             int32_t phases) {
+/* The sums of `rows` rows and `groups` groups of channels, both constant, of which only the first `present` rows are there;
+ * `phases` neighbouring blocks of inputs have sums of their own, to hide the instruction's latency in small tiles. */
+EQ_VNNI_INLINE void sum_tile(tile *t, const eq_gemm_rows *x, size_t at, int32_t present, const slice *s, int32_t rows,
+                             int32_t groups, int32_t phases) {
   __m512i acc[TILE_ROWS][4][4];
   EQ_UNROLL for (int32_t r = 0; r < rows; r++) {
     EQ_UNROLL for (int32_t g = 0; g < groups; g++) {
@@ -63,7 +63,7 @@ EQ_VNNI_INLINE void sum_tile(tile *t, const eq_gemm_rows *x, size_t at, const sl
   for (int32_t run = 0; run < x->n_runs; run++) {
     for (int32_t from = 0; from < x->run; from += pitch) {
       const int32_t bytes = x->run - from < pitch ? x->run - from : pitch;
-      copy_rows(t->copy, (size_t)pitch, x->runs[run] + at + from, x->stride, rows, bytes);
+      copy_rows(t->copy, (size_t)pitch, x->runs[run] + at + from, x->stride, present, bytes);
       const int8_t *block = t->copy, *end = t->copy + bytes;
       for (; block + 4 * phases <= end; block += 4 * phases, w += 64 * phases) {
         EQ_UNROLL for (int32_t p = 0; p < phases; p++) {
@@ -98,18 +98,23 @@ EQ_VNNI_INLINE void sum_tile(tile *t, const eq_gemm_rows *x, size_t at, const sl
   }
 }
 
-#define TILE(rows, groups, phases)                                                                                  \
-  EQ_VNNI static void sum_##rows##x##groups(tile *t, const eq_gemm_rows *x, size_t at, const slice *s) { \
-    sum_tile(t, x, at, s, rows, groups, phases);                                                                    \
+#define TILE(rows, groups, phases)                                                                        \
+  EQ_VNNI static void sum_##rows##x##groups(tile *t, const eq_gemm_rows *x, size_t at, int32_t present, \
+                                            const slice *s) {                                            \
+    sum_tile(t, x, at, present, s, rows, groups, phases);                                                \
   }
 TILE(16, 1, 1)
 TILE(12, 2, 1)
+TILE(8, 1, 2)
+TILE(8, 2, 1)
 TILE(8, 3, 1)
 TILE(6, 4, 1)
 TILE(4, 1, 4)
 TILE(4, 2, 2)
 TILE(4, 3, 1)
 TILE(4, 4, 1)
+TILE(2, 3, 2)
+TILE(2, 4, 2)
 TILE(1, 1, 4)
 TILE(1, 2, 4)
 TILE(1, 3, 4)
@@ -189,22 +194,23 @@ EQ_VNNI static void set_slice(slice *s, const int8_t *w, int32_t first, int32_t 
   }
 }
 
-/* Rows from .. to of one slice of channels, in the largest tiles that fit. */
-#define RUN(groups, tallest)                                                                                          \
+/* Rows from .. to of one slice of channels, in tiles of nearly the same height. */
+#define RUN(groups, tallest, middle, low)                                                                             \
   EQ_VNNI static void run_##groups(int8_t *out, size_t out_stride, const eq_gemm_rows *x, const slice *s, int32_t from, \
                                    int32_t to, const eq_linear_s8 *linear, const eq_requant_form *form) {             \
     tile t;                                                                                                           \
-    for (int32_t row = from, rows; row < to; row += rows) {                                                           \
+    int32_t tiles = (to - from + tallest - 1) / tallest;                                                              \
+    for (int32_t row = from, rows; row < to; row += rows, tiles--) {                                                  \
       const size_t at = (size_t)row * x->stride;                                                                      \
-      if (row + tallest <= to) {                                                                                      \
-        sum_##tallest##x##groups(&t, x, at, s);                                                                       \
-        rows = tallest;                                                                                               \
-      } else if (row + 4 <= to) {                                                                                     \
-        sum_4x##groups(&t, x, at, s);                                                                                 \
-        rows = 4;                                                                                                     \
+      rows = (to - row + tiles - 1) / tiles;                                                                          \
+      if (rows > middle) {                                                                                            \
+        sum_##tallest##x##groups(&t, x, at, rows, s);                                                                 \
+      } else if (rows > low) {                                                                                        \
+        sum_##middle##x##groups(&t, x, at, rows, s);                                                                  \
+      } else if (rows > 1) {                                                                                          \
+        sum_##low##x##groups(&t, x, at, rows, s);                                                                     \
       } else {                                                                                                        \
-        sum_1x##groups(&t, x, at, s);                                                                                 \
-        rows = 1;                                                                                                     \
+        sum_1x##groups(&t, x, at, rows, s);                                                                           \
       }                                                                                                               \
       int8_t *codes = out + (size_t)row * out_stride + s->first;                                                      \
       if (s->fast) {                                                                                                  \
@@ -214,10 +220,10 @@ EQ_VNNI static void set_slice(slice *s, const int8_t *w, int32_t first, int32_t 
       }                                                                                                               \
     }                                                                                                                 \
   }
-RUN(1, 16)
-RUN(2, 12)
-RUN(3, 8)
-RUN(4, 6)
+RUN(1, 16, 8, 4)
+RUN(2, 12, 8, 4)
+RUN(3, 8, 4, 2)
+RUN(4, 6, 4, 2)
 
 /* True when out lies over rows of x. */
 static bool overlaps(const int8_t *out, size_t out_stride, const eq_gemm_rows *x, int32_t m) {
