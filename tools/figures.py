@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import argparse
-import inspect
 import json
 import math
 import os
@@ -107,25 +106,20 @@ def gemm(data: dict[str, Any], shared: Shared) -> Iterator[Figure]:
 
 
 def arena(data: dict[str, Any], shared: Shared) -> Iterator[Figure]:
-    """Place each model's buffers."""
+    """Place each model's buffers: for any board, for one whose cores share steps, and as tightly as can be."""
     table = data["arena"]
-    for name, limit in table["limit"].items():
-        path = shared.path(name)
-        if path is None:
-            yield Figure("arena", name, "bytes", None, table["peer"][name], limit, shared.missing(name))
-            continue
-        plan = api.convert(path, board=BOARD).plan
-        note = f"lower bound {plan.lower_bound_bytes}"
-        yield Figure("arena", name, "bytes", plan.arena_bytes, table["peer"][name], limit, note)
-    for name, limit in table["fit"].items():
-        path = shared.path(name)
-        common = {"where": "arena", "what": f"{name} --fit", "unit": "bytes", "peer": table["peer"][name]}
-        if path is None or "fit" not in inspect.signature(api.convert).parameters:
-            reason = shared.missing(name) if path is None else "this version has no --fit"
-            yield Figure(**common, value=None, limit=limit, note=reason)
-            continue
-        convert: Callable[..., api.Model] = api.convert
-        yield Figure(**common, value=convert(path, board=BOARD, fit=True).plan.arena_bytes, limit=limit)
+    ways: list[tuple[str, dict[str, int], Callable[[Path], api.Model]]] = [
+        ("", table["limit"], api.convert),
+        (f", {BOARD}", table["limit"], lambda path: api.convert(path, board=BOARD)),
+        (" --fit", table["fit"], lambda path: api.convert(path, board=BOARD, fit=True)),
+    ]
+    for suffix, limits, convert in ways:
+        for name, limit in limits.items():
+            path = shared.path(name)
+            plan = None if path is None else convert(path).plan
+            value = None if plan is None else plan.arena_bytes
+            note = shared.missing(name) if plan is None else f"lower bound {plan.lower_bound_bytes}"
+            yield Figure("arena", f"{name}{suffix}", "bytes", value, table["peer"][name], limit, note)
 
 
 def start(data: dict[str, Any], shared: Shared) -> Iterator[Figure]:

@@ -35,7 +35,8 @@ class Device(Protocol):
         """Run one inference for each sample, with as few exchanges as its memory allows."""
 
     def profile(self, codes: Sequence[np.ndarray], *, inferences: int = 20) -> Profile:
-        """Measure every step: nanoseconds on hardware, instructions (of one inference) in an emulator."""
+        """Measure every step: nanoseconds on hardware; in an emulator the instructions of one inference and, where the
+        core has a model, its cycles."""
 
     def close(self) -> None:
         """Let go of the board."""
