@@ -99,6 +99,10 @@ class Step:
         """Compute the step exactly as the C kernel does, on integer codes."""
         raise NotImplementedError
 
+    def fast_scratch_bytes(self) -> int:
+        """Return the bytes of scratch memory with which the C operator runs fastest; it uses what it gets."""
+        return self.scratch_bytes()
+
     def overlap_distance(self) -> int | None:
         """Return the least input offset - output offset at which output 0 may lie over input 0; None for never.
 

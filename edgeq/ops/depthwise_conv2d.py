@@ -23,6 +23,10 @@ from edgeq.ops.order import image_distance
 from edgeq.ops.packing import PORTABLE, depthwise_chains
 
 
+BAND_LINES = 4  # the least lines of output that are made from one band of the image
+BAND_BYTES = 16384  # of a band, half a small first-level cache
+
+
 @dataclass(frozen=True)
 class DepthwiseConv2dStep(Step):
     """Convolution of each int8 channel with its own window; shapes are NHWC, pairs are (vertical, horizontal)."""
@@ -63,6 +67,18 @@ class DepthwiseConv2dStep(Step):
     def scratch_bytes(self) -> int:
         """Return room for the biases of pixels whose windows leave the image: at the left, between, and at the right."""
         return 4 * self.output[3] * (1 if self.kernel == (1, 1) else 3)
+
+    def fast_scratch_bytes(self) -> int:
+        """Return room for a band of the image with its padding, where bands are worth copying."""
+        rows, columns = ((self.kernel[axis] - 1) * self.dilation[axis] + 1 for axis in range(2))
+        line = ((self.output[2] - 1) * self.stride[1] + columns) * self.input[3]
+
+        def band(lines: int) -> int:
+            return line * ((lines - 1) * self.stride[0] + rows)
+
+        height = self.output[1]
+        largest = max((n for n in range(1, height + 1) if band(n) <= BAND_BYTES), default=0)
+        return max(self.scratch_bytes(), band(largest)) if largest >= min(BAND_LINES, height) else self.scratch_bytes()
 
     def packed(self, layout: int) -> Step:
         if layout == PORTABLE or self.weights_zero != 0:

@@ -9,7 +9,10 @@
 #include "ops/pack.h"
 
 enum { N, H, W, C };
-enum { BIASES = 3 }; /* as many as the blocks of a line have, for windows that reach one pixel beyond either end */
+enum {
+  BIASES = 3,     /* as many as the blocks of a line have, for windows that reach one pixel beyond either end */
+  BAND_LINES = 4, /* at least, of output, in a band of the image that is copied */
+};
 
 /* Packed weights are row-major ones followed by how many taps may be chained, see eq_find_chains. */
 static uint32_t chains_bytes(const eq_depthwise_conv2d_params *p) { return ((uint32_t)p->output[C] + 7) / 8; }
@@ -108,28 +111,9 @@ static const int32_t *bias_of(const eq_step_io *io, const eq_depthwise_conv2d_pa
   return bias;
 }
 
-/* A block of output pixels whose windows leave the image alike. */
-static void run_block(const eq_step_io *io, const eq_depthwise_conv2d_params *p, int8_t *out, const int8_t *image,
-                      const span *rows, const span *columns, const int32_t *bias) {
-  const size_t channels = (size_t)p->input[C], line = (size_t)p->input[W] * channels;
-  const size_t out_line = (size_t)p->output[W] * channels;
-  const int8_t *weights = eq_constant(io, p->weights);
-  const size_t weights_bytes = (size_t)p->kernel[0] * (size_t)p->kernel[1] * channels;
-  const eq_depthwise_window window = {
-      .lines = rows->to - rows->from,
-      .pixels = columns->to - columns->from,
-      .rows = rows->hi - rows->lo,
-      .columns = columns->hi - columns->lo,
-      .x_row = (size_t)p->dilation[0] * line,
-      .x_column = (size_t)p->dilation[1] * channels,
-      .x_pixel = (size_t)p->stride[1] * channels,
-      .x_line = (size_t)p->stride[0] * line,
-      .w_row = (size_t)p->kernel[1] * channels,
-      .w_column = channels,
-      .out_line = out_line,
-      .chains = p->weights.bytes == weights_bytes ? NULL : (const uint8_t *)weights + weights_bytes,
-  };
-  const eq_linear_s8 linear = {
+/* What the kernel requantizes with. */
+static eq_linear_s8 linear_of(const eq_step_io *io, const eq_depthwise_conv2d_params *p, const int32_t *bias) {
+  return (eq_linear_s8){
       .bias = bias,
       .multipliers = eq_constant(io, p->multipliers),
       .shifts = eq_constant(io, p->shifts),
@@ -139,13 +123,93 @@ static void run_block(const eq_step_io *io, const eq_depthwise_conv2d_params *p,
       .act_max = p->act_max,
       .mode = p->mode,
   };
+}
+
+/* Whole windows of an image whose rows are `line` bytes long; how many is left open. */
+static eq_depthwise_window window_of(const eq_step_io *io, const eq_depthwise_conv2d_params *p, size_t line) {
+  const size_t channels = (size_t)p->input[C];
+  const size_t weights_bytes = (size_t)p->kernel[0] * (size_t)p->kernel[1] * channels;
+  const uint8_t *weights = eq_constant(io, p->weights);
+  return (eq_depthwise_window){
+      .rows = p->kernel[0],
+      .columns = p->kernel[1],
+      .x_row = (size_t)p->dilation[0] * line,
+      .x_column = (size_t)p->dilation[1] * channels,
+      .x_pixel = (size_t)p->stride[1] * channels,
+      .x_line = (size_t)p->stride[0] * line,
+      .w_row = (size_t)p->kernel[1] * channels,
+      .w_column = channels,
+      .out_line = (size_t)p->output[W] * channels,
+      .chains = p->weights.bytes == weights_bytes ? NULL : weights + weights_bytes,
+  };
+}
+
+/* A block of output pixels whose windows leave the image alike. */
+static void run_block(const eq_step_io *io, const eq_depthwise_conv2d_params *p, int8_t *out, const int8_t *image,
+                      const span *rows, const span *columns, const int32_t *bias) {
+  const size_t channels = (size_t)p->input[C], line = (size_t)p->input[W] * channels;
+  const int8_t *weights = eq_constant(io, p->weights);
+  const eq_linear_s8 linear = linear_of(io, p, bias);
+  eq_depthwise_window window = window_of(io, p, line);
+  window.lines = rows->to - rows->from;
+  window.pixels = columns->to - columns->from;
+  window.rows = rows->hi - rows->lo;
+  window.columns = columns->hi - columns->lo;
   if (window.rows > 0 && window.columns > 0) {
     image += (size_t)(rows->first + rows->lo * p->dilation[0]) * line;
     image += (size_t)(columns->first + columns->lo * p->dilation[1]) * channels;
     weights += (size_t)rows->lo * window.w_row + (size_t)columns->lo * channels;
   }
-  out += (size_t)rows->from * out_line + (size_t)columns->from * channels;
+  out += (size_t)rows->from * window.out_line + (size_t)columns->from * channels;
   io->kernels->depthwise_s8(out, image, weights, p->input[C], &window, &linear);
+}
+
+/* Pixels along one axis from the first tap of the first of `n` windows to the last tap of the last. */
+static uint64_t reach(const eq_depthwise_conv2d_params *p, int32_t axis, int32_t n) {
+  return (uint64_t)(uint32_t)(n - 1) * (uint32_t)p->stride[axis] +
+         (uint64_t)(uint32_t)(p->kernel[axis] - 1) * (uint32_t)p->dilation[axis] + 1;
+}
+
+/* The output lines whose input, padding included, fits the scratch; 0 when bands of them are not worth copying, because
+ * windows stay inside the image or neighbouring bands would have most of their rows in common. */
+static int32_t band_lines(const eq_step_io *io, const eq_depthwise_conv2d_params *p) {
+  const span rows = find_span(0, p, 0), columns = find_span(0, p, 1);
+  if (rows.to == p->output[H] && columns.to == p->output[W]) return 0;
+  const uint64_t line = reach(p, 1, p->output[W]) * (uint32_t)p->input[C];
+  if (line > io->scratch_bytes) return 0; /* so that no product passes 2^62 */
+  if (line * reach(p, 0, eq_min32(BAND_LINES, p->output[H])) > io->scratch_bytes) return 0;
+  int32_t lines = eq_min32(BAND_LINES, p->output[H]);
+  while (lines < p->output[H] && line * reach(p, 0, lines + 1) <= io->scratch_bytes) lines++;
+  return lines;
+}
+
+/* Output lines from .. to of an image, through a copy of a band of it that has the padding in place. */
+static void run_band(const eq_step_io *io, const eq_depthwise_conv2d_params *p, int8_t *out, const int8_t *image,
+                     int32_t from, int32_t to) {
+  const size_t pixel = (size_t)p->input[C];
+  const size_t line = (size_t)reach(p, 1, p->output[W]) * pixel;
+  const int32_t left = p->padding[1] < 0 ? 0 : p->padding[1], skipped = left - p->padding[1];
+  const int32_t columns = (int32_t)reach(p, 1, p->output[W]);
+  const int32_t inside = eq_max32(eq_min32(p->input[W] - skipped, columns - left), 0);
+  const size_t right = (size_t)eq_max32(columns - left - inside, 0) * pixel;
+  int8_t *row = io->scratch;
+  for (int32_t i = 0, rows = (int32_t)reach(p, 0, to - from); i < rows; i++, row += line) {
+    const int32_t y = from * p->stride[0] - p->padding[0] + i;
+    if (y < 0 || y >= p->input[H] || inside == 0) {
+      eq_fill(row, (uint8_t)p->input_zero, line);
+      continue;
+    }
+    const int8_t *source = image + ((size_t)y * (size_t)p->input[W] + (size_t)skipped) * pixel;
+    eq_fill(row, (uint8_t)p->input_zero, (size_t)left * pixel);
+    eq_copy(row + (size_t)left * pixel, source, (size_t)inside * pixel);
+    eq_fill(row + line - right, (uint8_t)p->input_zero, right);
+  }
+  const eq_linear_s8 linear = linear_of(io, p, eq_constant(io, p->bias));
+  eq_depthwise_window window = window_of(io, p, line);
+  window.lines = to - from;
+  window.pixels = p->output[W];
+  io->kernels->depthwise_s8(out + (size_t)from * window.out_line, io->scratch, eq_constant(io, p->weights), p->input[C],
+                            &window, &linear);
 }
 
 void eq_op_depthwise_conv2d(const eq_step_io *io, const eq_depthwise_conv2d_params *p) {
@@ -160,9 +224,14 @@ void eq_op_depthwise_conv2d(const eq_step_io *io, const eq_depthwise_conv2d_para
   outside_bias slots[BIASES] = {{false, {0}, {0}}};
   const uint32_t fitting = io->scratch_bytes / (4 * (uint32_t)p->input[C]);
   const uint32_t last_slot = fitting >= BIASES ? BIASES - 1 : fitting == 0 ? 0 : fitting - 1;
+  const int32_t band = band_lines(io, p);
   int32_t from, to;
   eq_share(io, p->output[H], 1, &from, &to); /* lines of every image */
   for (int32_t n = 0; n < p->output[N]; n++, image += in_bytes, out += out_bytes) {
+    if (apart && band > 0) {
+      for (int32_t y = from; y < to; y += band) run_band(io, p, out, image, y, eq_min32(y + band, to));
+      continue;
+    }
     span rows;
     for (int32_t y = from; y < to; y = rows.to) {
       rows = find_span(y, p, 0);
