@@ -6,7 +6,9 @@
 
 #include "edgeq/fixed_point.h"
 #include "kernels/kernels.h"
+#include "kernels/neon/depthwise_narrow_neon.h"
 #include "kernels/neon/depthwise_neon.h"
+#include "kernels/neon/depthwise_walk_neon.h"
 #include "kernels/requant.h"
 
 void eq_depthwise_s8_scalar(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels,
@@ -136,57 +138,12 @@ EQ_ALWAYS_INLINE void run_pixels(int8_t *const *out, const int8_t *const *x, con
   }
 }
 
-/* How the pixels of a block of channels follow each other. */
-typedef struct walk {
-  int32_t lines;
-  int32_t pixels;
-  size_t x_pixel;
-  size_t x_line;
-  size_t out_pixel;
-  size_t out_line;
-} walk;
-
-/* A pixel and its place in the line. */
-typedef struct place {
-  const int8_t *x;
-  int8_t *out;
-  int32_t pixel;
-} place;
-
-/* Take the next n pixels. */
-EQ_ALWAYS_INLINE void take(int8_t **out, const int8_t **x, place *at, const walk *w, int n) {
-  if (at->pixel + n <= w->pixels) {
-#pragma GCC unroll 4
-    for (int i = 0; i < n; i++) {
-      x[i] = at->x + (size_t)i * w->x_pixel;
-      out[i] = at->out + (size_t)i * w->out_pixel;
-    }
-    at->x += (size_t)n * w->x_pixel;
-    at->out += (size_t)n * w->out_pixel;
-    at->pixel += n;
-    return;
-  }
-#pragma GCC unroll 4
-  for (int i = 0; i < n; i++) {
-    if (at->pixel == w->pixels) {
-      at->x += w->x_line - (size_t)w->pixels * w->x_pixel;
-      at->out += w->out_line - (size_t)w->pixels * w->out_pixel;
-      at->pixel = 0;
-    }
-    x[i] = at->x;
-    out[i] = at->out;
-    at->x += w->x_pixel;
-    at->out += w->out_pixel;
-    at->pixel++;
-  }
-}
-
 /* All pixels of a walk, four at a time by assembly where it can. The last four may begin with pixels that were made
  * before: they are made once more, for out overlaps nothing. */
-EQ_ALWAYS_INLINE void run_walk(int8_t *out, const int8_t *x, const block *b, const walk *w, int quads) {
+EQ_ALWAYS_INLINE void run_walk(int8_t *out, const int8_t *x, const block *b, const eq_walk *w, int quads) {
   const bool assembly = quads == 4 && b->taps > 0 && b->form != OTHER;
   const int32_t count = w->lines * w->pixels;
-  place at = {x, out, 0};
+  eq_place at = {x, out, 0};
   int8_t *outs[4];
   const int8_t *xs[4];
   for (int32_t left = count; count >= 4 && left > 0; left -= 4) {
@@ -196,7 +153,7 @@ EQ_ALWAYS_INLINE void run_walk(int8_t *out, const int8_t *x, const block *b, con
       at.out = out + (size_t)line * w->out_line + (size_t)pixel * w->out_pixel;
       at.pixel = pixel;
     }
-    take(outs, xs, &at, w, 4);
+    eq_take_pixels(outs, xs, &at, w, 4);
     if (assembly) {
       const eq_depthwise_fours four = {{xs[0], xs[1], xs[2], xs[3]}, {outs[0], outs[1], outs[2], outs[3]}, 0, 0, 1};
       eq_depthwise_any(&four, &b->lanes, b->taps, b->form);
@@ -208,13 +165,13 @@ EQ_ALWAYS_INLINE void run_walk(int8_t *out, const int8_t *x, const block *b, con
     }
   }
   for (int32_t left = count; count < 4 && left > 0; left--) {
-    take(outs, xs, &at, w, 1);
+    eq_take_pixels(outs, xs, &at, w, 1);
     run_pixels(outs, xs, b, 1, quads);
   }
 }
 
 /* Run fours of neighbours along lines or else along columns; w becomes what is left, from which on x and out go. */
-EQ_ALWAYS_INLINE void run_fours(int8_t **out, const int8_t **x, const block *b, walk *w, bool line, bool shared) {
+EQ_ALWAYS_INLINE void run_fours(int8_t **out, const int8_t **x, const block *b, eq_walk *w, bool line, bool shared) {
   const size_t x_step = line ? w->x_pixel : w->x_line, x_across = line ? w->x_line : w->x_pixel;
   const size_t out_step = line ? w->out_pixel : w->out_line, out_across = line ? w->out_line : w->out_pixel;
   const int32_t fours = (line ? w->pixels : w->lines) / 4, count = line ? w->lines : w->pixels;
@@ -334,7 +291,7 @@ typedef struct job {
   int8_t *out;
   const int8_t *x;
   const int8_t *w;
-  walk steps;
+  eq_walk steps;
   direction along;
   taps order;
   int32_t count;   /* of taps */
@@ -355,7 +312,7 @@ EQ_ALWAYS_INLINE void run_channels(const job *j, block *b, int32_t first, int qu
   }
   int8_t *out = j->out + first;
   const int8_t *x = j->x + first;
-  walk steps = j->steps;
+  eq_walk steps = j->steps;
   if (quads == 4 && b->taps > 0 && b->form != OTHER) {
     run_fours(&out, &x, b, &steps, j->along.line, j->along.shared && b->taps == 9);
   }
@@ -363,12 +320,9 @@ EQ_ALWAYS_INLINE void run_channels(const job *j, block *b, int32_t first, int qu
   if (!paired) place_taps(b, j->weights, &j->order, 1);
 }
 
-void eq_depthwise_s8_neon(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels,
-                          const eq_depthwise_window *window, const eq_linear_s8 *linear) {
-  if (linear->weights_zero != 0 || channels < 8 || window->rows * window->columns > MAX_TAPS) {
-    eq_depthwise_s8_scalar(out, x, w, channels, window, linear);
-    return;
-  }
+/* channels >= 8, at most MAX_TAPS taps. */
+static void run_layer(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels,
+                      const eq_depthwise_window *window, const eq_linear_s8 *linear) {
   size_t weights[MAX_TAPS];
   job j = {
       .out = out,
@@ -393,5 +347,30 @@ void eq_depthwise_s8_neon(int8_t *out, const int8_t *x, const int8_t *w, int32_t
   const int32_t sixteens = channels < LANES ? 0 : channels / LANES + (rest > 8);
   for (int32_t i = 0; i < sixteens; i++) run_channels(&j, &b, eq_min32(i * LANES, channels - LANES), 4);
   for (int32_t i = eights; i > 0; i--) run_channels(&j, &b, i == 1 ? channels - 8 : 0, 2);
+}
+
+/* The pixels that do not fill the last vector are made with some before them once more. */
+static void run_narrow(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels,
+                       const eq_depthwise_window *window, const eq_linear_s8 *linear) {
+  eq_depthwise_narrow n;
+  eq_widen_depthwise(&n, w, channels, window, linear);
+  run_layer(out, x, n.weights[0], LANES, &n.window, &n.linear);
+  if (window->pixels % n.together == 0) return;
+  const size_t last = (size_t)(window->pixels - n.together) * (size_t)channels;
+  n.window.pixels = 1;
+  run_layer(out + last, x + last, n.weights[0], LANES, &n.window, &n.linear);
+}
+
+void eq_depthwise_s8_neon(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels,
+                          const eq_depthwise_window *window, const eq_linear_s8 *linear) {
+  if (linear->weights_zero != 0 || window->rows * window->columns > MAX_TAPS) {
+    eq_depthwise_s8_scalar(out, x, w, channels, window, linear);
+  } else if (eq_is_narrow(channels, window)) {
+    run_narrow(out, x, w, channels, window, linear);
+  } else if (channels < 8) {
+    eq_depthwise_s8_scalar(out, x, w, channels, window, linear);
+  } else {
+    run_layer(out, x, w, channels, window, linear);
+  }
 }
 #endif
