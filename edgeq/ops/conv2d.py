@@ -38,6 +38,8 @@ RUN = 16  # bytes that kernels read at a time
 MAX_RUNS = 16  # rows of a window that kernels read in place
 STRIP_PIXELS = 8  # a strip of image rows serves a multiple of these, more than once as many while it stays within
 STRIP_BYTES = 768
+MOST_PATCHES = 64  # gathered at a time where memory is to spare
+FAST_PATCH_BYTES = 8192
 PATCH_BYTES = 1024  # as many gathered windows as fit are multiplied at a time, a multiple of 4 from 4 to 16
 
 
@@ -106,24 +108,39 @@ class Conv2dStep(Step):
             return -(-(padded - self.depth) // self.input[3]) * padded
         return max(self._window_scratch_bytes(), PATCHES * self.depth)
 
-    def _window_scratch_bytes(self) -> int:
-        """Return the scratch of packed windows, which native/ops/windows.h divides in the same way.
+    def fast_scratch_bytes(self) -> int:
+        """Return room for more gathered windows at a time."""
+        if self.is_pointwise or self._reads_in_place:
+            return self.scratch_bytes()
+        pixels = int(np.prod(self.output[:3], dtype=np.int64))
+        patches = min(MOST_PATCHES, FAST_PATCH_BYTES // align(self.depth), -(-pixels // 4) * 4)
+        return max(self.scratch_bytes(), self._strip_bytes() + patches * align(self.depth) + RUN)
 
-        It is a strip of padded image rows for some output pixels, then patches where windows cannot be read from it.
-        """
-        channels = self.input[3]
+    @property
+    def _reads_in_place(self) -> bool:
+        """Whether the rows of a window are whole runs, so that windows need not be gathered."""
+        whole = self.groups == 1 and self.dilation[1] == 1 and self.kernel[0] <= MAX_RUNS
+        return whole and self.kernel[1] * self.input[3] % RUN == 0
+
+    def _strip_bytes(self) -> int:
+        """Return the bytes of a strip of padded image rows for some output pixels."""
 
         def strip(pixels: int) -> int:
             columns = (pixels - 1) * self.stride[1] + (self.kernel[1] - 1) * self.dilation[1] + 1
-            return align(self.kernel[0] * columns * channels + RUN)
+            return align(self.kernel[0] * columns * self.input[3] + RUN)
 
         pixels = STRIP_PIXELS
         while strip(pixels + STRIP_PIXELS) <= STRIP_BYTES:
             pixels += STRIP_PIXELS
-        whole = self.groups == 1 and self.dilation[1] == 1 and self.kernel[0] <= MAX_RUNS
-        direct = whole and self.kernel[1] * channels % RUN == 0
+        return strip(pixels)
+
+    def _window_scratch_bytes(self) -> int:
+        """Return the scratch of packed windows, which native/ops/windows.h divides in the same way.
+
+        It is a strip, then patches where windows cannot be read from it.
+        """
         patches = max(4, min(16, PATCH_BYTES // align(self.depth) // 4 * 4))
-        return strip(pixels) + (0 if direct else patches * align(self.depth) + RUN)
+        return self._strip_bytes() + (0 if self._reads_in_place else patches * align(self.depth) + RUN)
 
     def packed(self, layout: int) -> Step:
         if layout == PORTABLE or self.weights_zero != 0:

@@ -164,6 +164,10 @@ void eq_run_patches(const eq_step_io *io, const eq_conv2d_params *p, const eq_st
   int8_t *patches = strip + strips->strip_bytes;
   const int8_t *first = patches;
   const eq_gemm_rows rows = {&first, 1, strips->run * p->kernel[0], (size_t)strips->patch_bytes};
+  const uint64_t room = (io->scratch_bytes - strips->strip_bytes - EQ_RUN) / strips->patch_bytes;
+  const int32_t most = io->scratch_bytes < eq_windows_scratch(strips) ? strips->patches
+                       : room > EQ_MOST_PATCHES                      ? EQ_MOST_PATCHES
+                                                                     : (int32_t)(room / 4 * 4);
   int32_t from, to, waiting = 0;
   eq_share(io, p->output[N] * p->output[H], 1, &from, &to);
   out += (size_t)from * (size_t)p->output[W] * out_pixel;
@@ -177,10 +181,10 @@ void eq_run_patches(const eq_step_io *io, const eq_conv2d_params *p, const eq_st
           .row_bytes = fill_strip(strip, p, &image_rows, x, m),
       };
       for (int32_t done = 0, count; done < m; done += count) {
-        count = eq_min32(strips->patches - waiting, m - done);
+        count = eq_min32(most - waiting, m - done);
         gather(patches + (size_t)waiting * rows.stride, strip + (size_t)done * geometry.pixel_bytes, &geometry, p, count);
         waiting += count;
-        if (waiting < strips->patches) continue;
+        if (waiting < most) continue;
         io->kernels->packed_gemm_s8(out, out_pixel, &rows, weights, waiting, n, linear);
         out += (size_t)waiting * out_pixel;
         waiting = 0;

@@ -13,6 +13,7 @@ enum {
   EQ_STRIP_PIXELS = 8,
   EQ_STRIP_BYTES = 768,
   EQ_PATCH_BYTES = 1024,
+  EQ_MOST_PATCHES = 64, /* gathered at a time where the scratch has room for more than the least */
   EQ_MAX_RUNS = 16, /* rows of a window that are read in place; taller windows are gathered */
 };
 
