@@ -65,7 +65,7 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
 #define EQ_ROW_ADD_DOUBLES EQ_WITH("addp", 24, 24, 26) EQ_WITH("addp", 28, 28, 30)
 #define EQ_ROW_ADD_BIAS EQ_WITH("add", 24, 24, 9) EQ_WITH("add", 28, 28, 10)
 
-/* Requantization in steps, the last of which leaves results in v9 and v10 and frees v24-v31. */
+/* Requantization in steps; the fifth frees v26, v27, v30 and v31, the sixth all sums and leaves results in v9 and v10. */
 #define EQ_EXACT_1 "movi v15.8b, #31\n" "sub v13.8b, v13.8b, v15.8b\n" "sxtl v13.8h, v13.8b\n"
 #define EQ_EXACT_2 "sxtl v15.4s, v13.4h\n" "sxtl2 v13.4s, v13.8h\n"
 #define EQ_EXACT_3                              \
@@ -131,10 +131,10 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
         "b.eq 4f\n"                                                                               \
         "mov x1, x2\n" /* a pair's first block, and the finished pair's codes */                  \
         EQ_ROW_PAIR EQ_ROW_RUN EQ_ROW_CONSTANTS                                                   \
-        EQ_ROW_ADD_QUADS step1 EQ_ROW_LOW(EQ_MUL) EQ_ROW_ADD_DOUBLES step2 EQ_ROW_HIGH(EQ_MUL)    \
-        EQ_ROW_ADD_BIAS EQ_ROW_LOW(EQ_MLA) step3 EQ_ROW_HIGH(EQ_MLA) step4 step5 step6            \
-        EQ_PAIRS4("saddlp", 24, 25, 26, 27, 16, 17, 18, 19)                                       \
-        EQ_PAIRS4("saddlp", 28, 29, 30, 31, 20, 21, 22, 23)                                       \
+        EQ_ROW_ADD_QUADS EQ_ROW_LOW(EQ_MUL) step1 EQ_ROW_ADD_DOUBLES EQ_ROW_HIGH(EQ_MUL)          \
+        EQ_ROW_ADD_BIAS EQ_ROW_LOW(EQ_MLA) step2 step3 step4 EQ_ROW_HIGH(EQ_MLA) step5            \
+        EQ_PAIRS4("saddlp", 26, 27, 30, 31, 18, 19, 22, 23) step6                                 \
+        EQ_PAIRS4("saddlp", 24, 25, 28, 29, 16, 17, 20, 21)                                       \
         EQ_ROW_CODES                                                                              \
         "add x8, x8, #8\n"                                                                        \
         "b.ne 1b\n"                                                                               \
