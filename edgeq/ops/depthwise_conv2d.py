@@ -25,6 +25,7 @@ from edgeq.ops.packing import PORTABLE, depthwise_chains
 
 BAND_LINES = 4  # the least lines of output that are made from one band of the image
 BAND_BYTES = 16384  # of a band, half a small first-level cache
+SLACK = 16  # bytes behind a band that may be written
 
 
 @dataclass(frozen=True)
@@ -74,7 +75,7 @@ class DepthwiseConv2dStep(Step):
         line = ((self.output[2] - 1) * self.stride[1] + columns) * self.input[3]
 
         def band(lines: int) -> int:
-            return line * ((lines - 1) * self.stride[0] + rows)
+            return line * ((lines - 1) * self.stride[0] + rows) + SLACK
 
         height = self.output[1]
         largest = max((n for n in range(1, height + 1) if band(n) <= BAND_BYTES), default=0)

@@ -30,6 +30,22 @@ typedef struct eq_linear_s8 {
 typedef void eq_gemm_s8_fn(int8_t *out, size_t out_stride, const int8_t *x, size_t x_stride, const int8_t *w, int32_t m,
                            int32_t n, int32_t k, const eq_linear_s8 *linear);
 
+/* Rows of an image with a margin around them; all but the counts of rows are bytes. */
+typedef struct eq_padded_rows {
+  int32_t above; /* rows of fill alone, then `inside` rows of the image, then `below` rows of fill alone */
+  int32_t inside;
+  int32_t below;
+  uint8_t fill;
+  size_t left; /* an inside row is `left` bytes of fill, `middle` of the image and `right` of fill */
+  size_t middle;
+  size_t right;
+  size_t pitch; /* from one row of the image to the next */
+} eq_padded_rows;
+
+/* Write the rows, dense, to `to`; from points at the image's first byte that is read and is not used when inside or middle
+ * is 0. Up to 15 bytes behind the last row are written. to and from do not overlap. */
+typedef void eq_pad_rows_u8_fn(uint8_t *to, const uint8_t *from, const eq_padded_rows *rows);
+
 /* Where the rows of a packed product lie: row r is its runs i in turn, each `run` bytes at runs[i] + r * stride. Every
  * run may be read up to a multiple of 16 bytes; what lies there beyond `run` does not matter. Several runs have
  * lengths that are multiples of 16. */
@@ -176,6 +192,7 @@ typedef struct eq_kernels {
   const char *isa;
   uint32_t layout; /* of packed_gemm_s8's weights; EQ_LAYOUT_PORTABLE when it has none */
   eq_lut_u8_fn *lut_u8;
+  eq_pad_rows_u8_fn *pad_rows_u8;
   eq_gemm_s8_fn *gemm_s8;
   eq_packed_gemm_s8_fn *packed_gemm_s8; /* NULL in a table whose layout is portable */
   eq_depthwise_s8_fn *depthwise_s8;

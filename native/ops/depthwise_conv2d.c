@@ -12,6 +12,7 @@ enum { N, H, W, C };
 enum {
   BIASES = 3,     /* as many as the blocks of a line have, for windows that reach one pixel beyond either end */
   BAND_LINES = 4, /* at least, of output, in a band of the image that is copied */
+  SLACK = 16,     /* bytes behind a band that may be written */
 };
 
 /* Packed weights are row-major ones followed by how many taps may be chained, see eq_find_chains. */
@@ -176,34 +177,37 @@ static int32_t band_lines(const eq_step_io *io, const eq_depthwise_conv2d_params
   const span rows = find_span(0, p, 0), columns = find_span(0, p, 1);
   if (rows.to == p->output[H] && columns.to == p->output[W]) return 0;
   const uint64_t line = reach(p, 1, p->output[W]) * (uint32_t)p->input[C];
-  if (line > io->scratch_bytes) return 0; /* so that no product passes 2^62 */
-  if (line * reach(p, 0, eq_min32(BAND_LINES, p->output[H])) > io->scratch_bytes) return 0;
+  if (line + SLACK > io->scratch_bytes) return 0; /* so that no product passes 2^62 */
+  if (line * reach(p, 0, eq_min32(BAND_LINES, p->output[H])) + SLACK > io->scratch_bytes) return 0;
   int32_t lines = eq_min32(BAND_LINES, p->output[H]);
-  while (lines < p->output[H] && line * reach(p, 0, lines + 1) <= io->scratch_bytes) lines++;
+  while (lines < p->output[H] && line * reach(p, 0, lines + 1) + SLACK <= io->scratch_bytes) lines++;
   return lines;
 }
 
 /* Output lines from .. to of an image, through a copy of a band of it that has the padding in place. */
 static void run_band(const eq_step_io *io, const eq_depthwise_conv2d_params *p, int8_t *out, const int8_t *image,
                      int32_t from, int32_t to) {
-  const size_t pixel = (size_t)p->input[C];
+  const size_t pixel = (size_t)p->input[C], image_line = (size_t)p->input[W] * pixel;
   const size_t line = (size_t)reach(p, 1, p->output[W]) * pixel;
-  const int32_t left = p->padding[1] < 0 ? 0 : p->padding[1], skipped = left - p->padding[1];
-  const int32_t columns = (int32_t)reach(p, 1, p->output[W]);
+  const int32_t left = eq_max32(p->padding[1], 0), skipped = left - p->padding[1];
+  const int32_t columns = (int32_t)reach(p, 1, p->output[W]), rows = (int32_t)reach(p, 0, to - from);
   const int32_t inside = eq_max32(eq_min32(p->input[W] - skipped, columns - left), 0);
-  const size_t right = (size_t)eq_max32(columns - left - inside, 0) * pixel;
-  int8_t *row = io->scratch;
-  for (int32_t i = 0, rows = (int32_t)reach(p, 0, to - from); i < rows; i++, row += line) {
-    const int32_t y = from * p->stride[0] - p->padding[0] + i;
-    if (y < 0 || y >= p->input[H] || inside == 0) {
-      eq_fill(row, (uint8_t)p->input_zero, line);
-      continue;
-    }
-    const int8_t *source = image + ((size_t)y * (size_t)p->input[W] + (size_t)skipped) * pixel;
-    eq_fill(row, (uint8_t)p->input_zero, (size_t)left * pixel);
-    eq_copy(row + (size_t)left * pixel, source, (size_t)inside * pixel);
-    eq_fill(row + line - right, (uint8_t)p->input_zero, right);
-  }
+  const int32_t first = from * p->stride[0] - p->padding[0];
+  const int32_t above = eq_min32(eq_max32(-first, 0), rows);
+  const int32_t present = eq_max32(eq_min32(p->input[H] - first, rows) - above, 0);
+  const eq_padded_rows padded = {
+      .above = above,
+      .inside = present,
+      .below = rows - above - present,
+      .fill = (uint8_t)p->input_zero,
+      .left = (size_t)eq_min32(left, columns) * pixel,
+      .middle = (size_t)inside * pixel,
+      .right = (size_t)eq_max32(columns - left - inside, 0) * pixel,
+      .pitch = image_line,
+  };
+  const int8_t *source = image;
+  if (present > 0 && inside > 0) source += (size_t)(first + above) * image_line + (size_t)skipped * pixel;
+  io->kernels->pad_rows_u8(io->scratch, (const uint8_t *)source, &padded);
   const eq_linear_s8 linear = linear_of(io, p, eq_constant(io, p->bias));
   eq_depthwise_window window = window_of(io, p, line);
   window.lines = to - from;

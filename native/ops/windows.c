@@ -19,46 +19,37 @@ static line_rows rows_of(const eq_conv2d_params *p, const int8_t *in, int32_t li
                      line % p->output[H] * p->stride[0] - p->padding[0]};
 }
 
-/* Copy in pieces of 16 bytes: up to 15 more are read and written. */
-static inline void copy_pieces(int8_t *to, const int8_t *from, size_t bytes) {
-  size_t i = 0;
-  for (; i + 4 * EQ_RUN <= bytes; i += 4 * EQ_RUN) memcpy(to + i, from + i, 4 * EQ_RUN);
-  for (; i < bytes; i += EQ_RUN) memcpy(to + i, from + i, EQ_RUN);
-}
-
-static inline void fill_pieces(int8_t *to, uint8_t value, size_t bytes) {
-  for (size_t i = 0; i < bytes; i += EQ_RUN) memset(to + i, value, EQ_RUN);
-}
-
 /* Copy the image columns that `pixels` output pixels from x on need to the strip, kernel rows one after the other, with
  * the input's zero point outside the image. Of every pixel all channels are copied from `in` on but in the last, whose
  * group ends there. Up to 15 bytes more are written. Returns the bytes of one row of the strip. */
-static size_t fill_strip(int8_t *strip, const eq_conv2d_params *p, const line_rows *rows, int32_t x, int32_t pixels) {
+static size_t fill_strip(const eq_step_io *io, const eq_conv2d_params *p, const line_rows *rows, int32_t x,
+                         int32_t pixels) {
   const size_t pixel = (size_t)p->input[C], line = (size_t)p->input[W] * pixel;
   const int32_t columns = (pixels - 1) * p->stride[1] + (p->kernel[1] - 1) * p->dilation[1] + 1;
   const int32_t first = x * p->stride[1] - p->padding[1];
   const int32_t outside = eq_min32(first < 0 ? -first : 0, columns);
   const int32_t inside = eq_max32(eq_min32(p->input[W] - first - outside, columns - outside), 0);
-  const size_t left = (size_t)outside * pixel, right = (size_t)(columns - outside - inside) * pixel;
-  const size_t middle = (size_t)inside * pixel, row_bytes = (size_t)columns * pixel;
-  const size_t copied = middle == 0 ? 0 : middle - (pixel - pixel / (size_t)p->groups);
-  const int8_t *from = rows->image + (size_t)(first + outside) * pixel;
-  const uint8_t zero = (uint8_t)p->input_zero;
-  for (int32_t i = 0; i < p->kernel[0]; i++, strip += row_bytes) {
-    const int32_t y = rows->first_y + i * p->dilation[0];
-    if (y < 0 || y >= p->input[H]) {
-      fill_pieces(strip, zero, row_bytes);
-      continue;
-    }
-    fill_pieces(strip, zero, left);
-    if (copied % EQ_RUN == 0) {
-      copy_pieces(strip + left, from + (size_t)y * line, copied);
-    } else {
-      eq_copy(strip + left, from + (size_t)y * line, copied);
-    }
-    fill_pieces(strip + left + middle, zero, right);
+  const int32_t step = p->dilation[0];
+  const int32_t above = rows->first_y >= 0 ? 0 : eq_min32((-rows->first_y + step - 1) / step, p->kernel[0]);
+  const int32_t reached = rows->first_y >= p->input[H] ? 0 : (p->input[H] - 1 - rows->first_y) / step + 1;
+  const int32_t present = eq_max32(eq_min32(reached, p->kernel[0]) - above, 0);
+  const size_t middle = (size_t)inside * pixel, unread = inside == 0 ? 0 : pixel - pixel / (size_t)p->groups;
+  const eq_padded_rows padded = {
+      .above = above,
+      .inside = present,
+      .below = p->kernel[0] - above - present,
+      .fill = (uint8_t)p->input_zero,
+      .left = (size_t)outside * pixel,
+      .middle = middle - unread,
+      .right = (size_t)(columns - outside - inside) * pixel + unread,
+      .pitch = (size_t)step * line,
+  };
+  const int8_t *from = rows->image;
+  if (present > 0 && inside > 0) {
+    from += (size_t)(rows->first_y + above * step) * line + (size_t)(first + outside) * pixel;
   }
-  return row_bytes;
+  io->kernels->pad_rows_u8(io->scratch, (const uint8_t *)from, &padded);
+  return (size_t)columns * pixel;
 }
 
 /* The output pixels whose windows lie in the image's width: *first .. *last, a multiple of EQ_STRIP_PIXELS from the left and,
@@ -101,7 +92,7 @@ void eq_run_strips(const eq_step_io *io, const eq_conv2d_params *p, const eq_str
         continue;
       }
       m = eq_min32(strips->pixels, (tall && x < inside_first ? inside_first : p->output[W]) - x);
-      const size_t row_bytes = fill_strip(io->scratch, p, &rows, x, m);
+      const size_t row_bytes = fill_strip(io, p, &rows, x, m);
       run_in_place(io, p, strips, out, io->scratch, row_bytes, m, weights, linear);
     }
   }
@@ -116,7 +107,9 @@ static inline int8_t *copy_short_runs(int8_t *to, const int8_t *from, int32_t co
 /* The same for runs of any length. */
 static int8_t *copy_runs(int8_t *to, const int8_t *from, int32_t count, size_t step, size_t bytes) {
   if (bytes <= EQ_RUN) return copy_short_runs(to, from, count, step, bytes);
-  for (int32_t i = 0; i < count; i++, to += bytes, from += step) copy_pieces(to, from, bytes);
+  for (int32_t i = 0; i < count; i++, to += bytes, from += step) {
+    for (size_t at = 0; at < bytes; at += EQ_RUN) memcpy(to + at, from + at, EQ_RUN);
+  }
   return to;
 }
 
@@ -178,7 +171,7 @@ void eq_run_patches(const eq_step_io *io, const eq_conv2d_params *p, const eq_st
       const patch_geometry geometry = {
           .patch_bytes = rows.stride,
           .pixel_bytes = (size_t)p->stride[1] * (size_t)p->input[C],
-          .row_bytes = fill_strip(strip, p, &image_rows, x, m),
+          .row_bytes = fill_strip(io, p, &image_rows, x, m),
       };
       for (int32_t done = 0, count; done < m; done += count) {
         count = eq_min32(most - waiting, m - done);
