@@ -119,11 +119,7 @@ void fill(harness *h, void *to, size_t bytes) {
 }
 
 int32_t draw_mode(harness *h) {
-#ifdef EQ_MODE_COUNT
-  const int32_t modes[] = {EQ_MODE_DOUBLE, EQ_MODE_SINGLE, EQ_MODE_EXACT, EQ_MODE_DOUBLE_UP};
-#else
   const int32_t modes[] = {EQ_MODE_DOUBLE, EQ_MODE_SINGLE, EQ_MODE_EXACT};
-#endif
   return modes[draw(h, 0, (int32_t)(sizeof modes / sizeof modes[0]) - 1)];
 }
 

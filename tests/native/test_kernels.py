@@ -14,14 +14,14 @@ import shutil
 from pathlib import Path
 
 import pytest
+from kernel_counts import build
 from needs import needs_module, needs_program
 
 from edgeq.board import Board, load_board
 from edgeq.device.machine import Ended, LocalMachine, find_emulator
-from edgeq.device.toolchain import compile_sources, find_compiler, link_executable, native_includes, native_sources
+from edgeq.device.toolchain import find_compiler
 from edgeq.paths import native_dir
 
-FOLDER = Path(__file__).parent
 QUICK_CASES = 300
 SLOW_CASES = 10_000
 SEED = int(os.environ.get("EDGEQ_SEED", "0")) * SLOW_CASES
@@ -37,18 +37,6 @@ EMULATED = [
     ("raspberry-pi-zero", "arm1176", ("v6",)),
 ]
 CASES = [pytest.param(QUICK_CASES, id="quick"), pytest.param(SLOW_CASES, id="all", marks=pytest.mark.slow)]
-
-
-def _build(board: Board, native: Path | None = None) -> Path:
-    """Link the harness, its checks and the library's sources, or those of another folder than the package's."""
-    sources = [*native_sources(), *sorted(FOLDER.glob("check_*.c"))]
-    includes = native_includes()
-    if native is not None:
-        moved = [native / path.relative_to(native_dir()) for path in native_sources()]
-        sources = [*moved, *sorted(native.glob("kernels/*/planted.c")), *sorted(FOLDER.glob("check_*.c"))]
-        includes = (native / "include", native)
-    compiler = find_compiler(board)
-    return link_executable(compiler, compile_sources(compiler, sources, includes=(*includes, FOLDER)), "check_kernels")
 
 
 def _run(board: Board, program: Path, *arguments: str) -> Ended:
@@ -100,7 +88,7 @@ def _host_isas() -> tuple[str, ...]:
 def test_kernels_of_this_cpu_equal_scalar(cases: int) -> None:
     board = load_board("host")
     isas = _host_isas()
-    ended = _run(board, _build(board), "--cases", str(cases), "--seed", str(SEED))
+    ended = _run(board, build(find_compiler(board)), "--cases", str(cases), "--seed", str(SEED))
     _assert_equal(ended, isas, cases)
 
 
@@ -108,7 +96,7 @@ def test_kernels_of_this_cpu_equal_scalar(cases: int) -> None:
 @pytest.mark.parametrize(("name", "cpu", "isas"), EMULATED, ids=[cpu for _, cpu, _ in EMULATED])
 def test_kernels_of_an_emulated_cpu_equal_scalar(name: str, cpu: str, isas: tuple[str, ...], cases: int) -> None:
     board = _emulated(name, cpu)
-    ended = _run(board, _build(board), "--cases", str(cases), "--seed", str(SEED))
+    ended = _run(board, build(find_compiler(board)), "--cases", str(cases), "--seed", str(SEED))
     _assert_equal(ended, isas, cases)
 
 
@@ -142,7 +130,7 @@ def test_a_planted_fault_is_found_and_repeated(fault: str, copied: Path) -> None
     with (folder / "kernels.inc").open("a") as table:
         table.write("EQ_KERNEL(depthwise_s8, planted)\n")
     board = load_board("host")
-    program = _build(board, copied)
+    program = build(find_compiler(board), copied)
     ended = _run(board, program, "--cases", "2000", "--kernel", "depthwise_s8", "--isa", isas[-1])
     assert (ended.code, FAULTS[fault] in ended.stdout) == (1, True), ended.last_lines
     repeat = re.search(r"repeat with (.+)$", ended.stdout, re.MULTILINE)

@@ -1,0 +1,37 @@
+# SPDX-License-Identifier: Apache-2.0
+"""No kernel needs more instructions than the committed counts say."""
+
+from __future__ import annotations
+
+import os
+import warnings
+
+import pytest
+from kernel_counts import COMMAND, FILE, TARGETS, count, emulated, kept
+from needs import needs_module, needs_program
+
+from edgeq.device.machine import find_emulator
+
+TOLERANCE = 0.02
+
+
+@pytest.mark.parametrize(("isa", "board_name", "cpu"), TARGETS, ids=[isa for isa, _, _ in TARGETS])
+def test_no_kernel_needs_more_instructions_than_before(isa: str, board_name: str, cpu: str) -> None:
+    board = emulated(board_name, cpu)
+    if find_emulator(board.emulator) is None:
+        needs_program(board.emulator)
+    if board.kind != "host":
+        needs_module("ziglang")
+    before, now = kept()[isa], count(isa, board)
+    if before.compiler != now.compiler:
+        reason = f"{FILE.name} counts code of {before.compiler}, this is {now.compiler}; with that one: {COMMAND}"
+        if os.environ.get("CI") and board.kind != "host":
+            pytest.fail(reason)
+        pytest.skip(reason)
+    assert set(now.shapes) == set(before.shapes), f"the bench has other shapes than {FILE.name}; {COMMAND}"
+    ratios = {name: n / before.shapes[name] - 1 for name, n in now.shapes.items()}
+    worse = {name: f"{ratio:+.1%}" for name, ratio in ratios.items() if ratio > TOLERANCE}
+    better = {name: f"{ratio:+.1%}" for name, ratio in ratios.items() if ratio < -TOLERANCE}
+    assert not worse, f"{isa} needs more instructions: {worse}"
+    if better:
+        warnings.warn(f"{isa} needs fewer instructions than {FILE.name} says: {better}; {COMMAND}", stacklevel=1)
