@@ -19,17 +19,21 @@ typedef struct eq_layout {
   int32_t depth;    /* inputs in a block */
 } eq_layout;
 
+/* Sizes in bytes; each case is a constant geometry, so that no division is left. */
+#define EQ_EACH_LAYOUT(X)   \
+  X(EQ_LAYOUT_C4K16, 4, 16) \
+  X(EQ_LAYOUT_C8K4, 8, 4)   \
+  X(EQ_LAYOUT_C8K8, 8, 8)   \
+  X(EQ_LAYOUT_C16K4, 16, 4)
+
 /* The geometry of a layout, {0, 0} for one that is unknown or portable. */
 static inline eq_layout eq_layout_of(uint32_t layout) {
   switch (layout) {
-    case EQ_LAYOUT_C4K16:
-      return (eq_layout){4, 16};
-    case EQ_LAYOUT_C8K4:
-      return (eq_layout){8, 4};
-    case EQ_LAYOUT_C8K8:
-      return (eq_layout){8, 8};
-    case EQ_LAYOUT_C16K4:
-      return (eq_layout){16, 4};
+#define EQ_GEOMETRY(name, channels, depth) \
+  case name:                               \
+    return (eq_layout){(channels), (depth)};
+    EQ_EACH_LAYOUT(EQ_GEOMETRY)
+#undef EQ_GEOMETRY
     default:
       return (eq_layout){0, 0};
   }
@@ -37,15 +41,33 @@ static inline eq_layout eq_layout_of(uint32_t layout) {
 
 /* Bytes of one group of channels, its head included, for rows of k inputs; a multiple of 16. */
 static inline size_t eq_packed_group_bytes(uint32_t layout, int32_t k) {
-  const eq_layout l = eq_layout_of(layout);
-  const size_t blocks = ((size_t)k + (size_t)l.depth - 1) / (size_t)l.depth;
-  return (size_t)l.channels * (4 + blocks * (size_t)l.depth);
+  switch (layout) {
+#define EQ_SIZE(name, channels, depth) \
+  case name:                           \
+    return (channels) * (4 + ((size_t)k + (depth) - 1) / (depth) * (depth));
+    EQ_EACH_LAYOUT(EQ_SIZE)
+#undef EQ_SIZE
+    default:
+      return 0;
+  }
+}
+
+/* Groups that n channels make. */
+static inline uint32_t eq_packed_groups(uint32_t layout, int32_t n) {
+  switch (layout) {
+#define EQ_SIZE(name, channels, depth) \
+  case name:                           \
+    return ((uint32_t)n + (channels) - 1) / (channels);
+    EQ_EACH_LAYOUT(EQ_SIZE)
+#undef EQ_SIZE
+    default:
+      return 0;
+  }
 }
 
 /* Bytes of an n x k matrix in a layout that is not portable. */
 static inline uint64_t eq_packed_bytes(uint32_t layout, int32_t n, int32_t k) {
-  const uint32_t channels = (uint32_t)eq_layout_of(layout).channels;
-  return (uint64_t)(((uint32_t)n + channels - 1) / channels) * eq_packed_group_bytes(layout, k);
+  return (uint64_t)eq_packed_groups(layout, n) * eq_packed_group_bytes(layout, k);
 }
 
 /* Pack the row-major n x k matrix w into eq_packed_bytes bytes at `to`, which is 16-byte aligned. */

@@ -14,6 +14,11 @@ enum {
   PART_PIXELS = 64,    /* with fewer for each part, channels are divided */
 };
 
+/* Channels of one group: no division where there is one group alone, as division is slow on small CPUs. */
+static int32_t in_group(const eq_conv2d_params *p, int32_t channels) {
+  return p->groups == 1 ? channels : channels / p->groups;
+}
+
 /* True when every output pixel is one input pixel times the weights, so that rows can be read in place. */
 static bool is_pointwise(const eq_conv2d_params *p) {
   return p->kernel[0] == 1 && p->kernel[1] == 1 && p->padding[0] == 0 && p->padding[1] == 0 &&
@@ -30,7 +35,7 @@ static bool may_be_packed(uint32_t layout, const eq_conv2d_params *p) {
 }
 
 static uint64_t packed_bytes(uint32_t layout, const eq_conv2d_params *p) {
-  return (uint64_t)(uint32_t)p->groups * eq_packed_bytes(layout, p->output[C] / p->groups, (int32_t)depth(p));
+  return (uint64_t)(uint32_t)p->groups * eq_packed_bytes(layout, in_group(p, p->output[C]), (int32_t)depth(p));
 }
 
 /* The last pixels of an image from which a kernel that reads whole runs would read beyond the image. */
@@ -86,7 +91,7 @@ void eq_pack_conv2d(int8_t *to, const int8_t *weights, const eq_conv2d_params *p
 /* One group of output channels of a pointwise convolution; unit strides make one product of the whole batch. */
 static void run_pointwise(const eq_step_io *io, const eq_conv2d_params *p, int8_t *out, const int8_t *in,
                           const int8_t *weights, const eq_linear_s8 *linear) {
-  const int32_t n = p->output[C] / p->groups, k = p->input[C] / p->groups;
+  const int32_t n = in_group(p, p->output[C]), k = in_group(p, p->input[C]);
   const size_t in_pixel = (size_t)p->input[C], out_pixel = (size_t)p->output[C];
   if (p->input[H] == p->output[H] && p->input[W] == p->output[W]) {
     const int32_t pixels = p->output[N] * p->output[H] * p->output[W];
@@ -109,7 +114,7 @@ static void run_gathered(const eq_step_io *io, const eq_conv2d_params *p, int8_t
   const eq_window window = {
       .height = p->input[H], .width = p->input[W], .rows = p->kernel[0], .columns = p->kernel[1],
       .dilation_y = p->dilation[0], .dilation_x = p->dilation[1], .pixel_bytes = (size_t)p->input[C],
-      .taken_bytes = (size_t)(p->input[C] / p->groups), .fill = (uint8_t)p->input_zero,
+      .taken_bytes = (size_t)(in_group(p, p->input[C])), .fill = (uint8_t)p->input_zero,
   };
   const int32_t k = (int32_t)depth(p);
   const size_t image_bytes = (size_t)p->input[H] * (size_t)p->input[W] * (size_t)p->input[C];
@@ -124,7 +129,7 @@ static void run_gathered(const eq_step_io *io, const eq_conv2d_params *p, int8_t
         const bool last = image + 1 == p->output[N] && y + 1 == p->output[H] && x + 1 == p->output[W];
         if (waiting < EQ_PATCHES && !last) continue;
         io->kernels->gemm_s8(out, (size_t)p->output[C], (const int8_t *)patches, (size_t)k, weights, waiting,
-                             p->output[C] / p->groups, k, linear);
+                             in_group(p, p->output[C]), k, linear);
         out += (size_t)waiting * (size_t)p->output[C];
         waiting = 0;
       }
@@ -136,13 +141,17 @@ static void run_gathered(const eq_step_io *io, const eq_conv2d_params *p, int8_t
  * the rows are read again, unless the output follows its input through memory. */
 static void multiply(const eq_step_io *io, int8_t *out, size_t out_pixel, const eq_gemm_rows *rows, const int8_t *weights,
                      int32_t m, int32_t n, const eq_linear_s8 *linear) {
+  if (m <= EQ_GEMM_ROWS) {
+    io->kernels->packed_gemm_s8(out, out_pixel, rows, weights, m, n, linear);
+    return;
+  }
   const size_t group_bytes = eq_packed_group_bytes(io->layout, rows->n_runs * rows->run);
   const int32_t channels = eq_layout_of(io->layout).channels;
   const int32_t groups = group_bytes >= SLICE_BYTES ? 1 : (int32_t)(SLICE_BYTES / group_bytes);
   const int32_t slice = groups * channels;
   const uintptr_t written = (uintptr_t)out, read = (uintptr_t)rows->runs[0];
   const bool apart = written + (size_t)m * out_pixel <= read || read + (size_t)m * rows->stride <= written;
-  if (m <= EQ_GEMM_ROWS || slice >= n || !apart) {
+  if (slice >= n || !apart) {
     io->kernels->packed_gemm_s8(out, out_pixel, rows, weights, m, n, linear);
     return;
   }
@@ -160,10 +169,11 @@ static void multiply(const eq_step_io *io, int8_t *out, size_t out_pixel, const 
 static void run_packed_pixels(const eq_step_io *io, const eq_conv2d_params *p, int8_t *out, const int8_t *x, size_t stride,
                               const int8_t *end, const int8_t *weights, int32_t m, int32_t n,
                               const eq_linear_s8 *linear) {
-  const int32_t k = p->input[C] / p->groups;
+  const int32_t k = in_group(p, p->input[C]);
   const size_t out_pixel = (size_t)p->output[C], padded = (size_t)eq_align_run((uint64_t)k);
   const size_t left = (size_t)(end - x); /* whole rows fit while row * stride + padded <= left */
-  int32_t direct = left < padded ? 0 : eq_min32((int32_t)((left - padded) / stride) + 1, m);
+  const bool fits = padded == (size_t)k || (size_t)(m - 1) * stride + padded <= left;
+  const int32_t direct = fits ? m : left < padded ? 0 : (int32_t)((left - padded) / stride) + 1;
   const eq_gemm_rows rows = {.runs = &x, .n_runs = 1, .run = k, .stride = stride};
   if (direct > 0) multiply(io, out, out_pixel, &rows, weights, direct, n, linear);
   if (direct == m) return;
@@ -218,13 +228,13 @@ static void run_packed_channels(const eq_step_io *io, const eq_conv2d_params *p,
 /* This part's lines of a convolution with a window, group after group. */
 static void run_packed_windows(const eq_step_io *io, const eq_conv2d_params *p, int8_t *out, const int8_t *in,
                                const int8_t *weights, const eq_linear_s8 *linear) {
-  const int32_t n = p->output[C] / p->groups, k = (int32_t)depth(p);
+  const int32_t n = in_group(p, p->output[C]), k = (int32_t)depth(p);
   const eq_strips strips = eq_strips_of(p, (uint32_t)k);
   const size_t group_bytes = (size_t)eq_packed_bytes(io->layout, n, k);
   eq_linear_s8 part = *linear;
   for (int32_t group = 0; group < p->groups; group++) {
     (strips.patches == 0 ? eq_run_strips : eq_run_patches)(io, p, &strips, out, in, weights, &part);
-    in += p->input[C] / p->groups;
+    in += in_group(p, p->input[C]);
     out += n;
     weights += group_bytes;
     part.bias += n;
@@ -234,8 +244,8 @@ static void run_packed_windows(const eq_step_io *io, const eq_conv2d_params *p, 
 }
 
 void eq_op_conv2d(const eq_step_io *io, const eq_conv2d_params *p) {
-  const int32_t n = p->output[C] / p->groups;
-  const size_t k = (size_t)depth(p);
+  const int32_t n = in_group(p, p->output[C]);
+  const size_t k = (size_t)p->kernel[0] * (size_t)p->kernel[1] * (size_t)in_group(p, p->input[C]);
   eq_linear_s8 linear = {
       .bias = eq_constant(io, p->bias), .multipliers = eq_constant(io, p->multipliers),
       .shifts = eq_constant(io, p->shifts), .weights_zero = p->weights_zero, .zero = p->output_zero,
@@ -264,7 +274,7 @@ void eq_op_conv2d(const eq_step_io *io, const eq_conv2d_params *p) {
     } else {
       (pointwise ? run_pointwise : run_gathered)(io, p, out, in, weights, &linear);
     }
-    in += p->input[C] / p->groups;
+    in += in_group(p, p->input[C]);
     out += n;
     weights += group_bytes;
     linear.bias += n;
