@@ -19,7 +19,7 @@ FLAGS = ("-std=c11", "-ffreestanding", "-fno-pic", "-Wall", "-Wextra", "-Wconver
 INCLUDES = (f"-I{ROOT}/include", f"-I{ROOT}")
 STACK_BYTES = 2048  # of a whole inference, on a 64-bit machine
 HOST_KERNELS = ("kernels/avx2/", "kernels/vnni/")  # of machines with megabytes of stack and registers of 64 bytes
-HOST_STACK_BYTES = 8192
+HOST_STACK_BYTES = 12288
 ENVIRONMENT = {"memcpy", "memset"}  # what every C environment has, freestanding ones by their port
 
 
