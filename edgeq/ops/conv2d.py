@@ -40,6 +40,7 @@ STRIP_PIXELS = 8  # a strip of image rows serves a multiple of these, more than 
 STRIP_BYTES = 768
 MOST_PATCHES = 64  # gathered at a time where memory is to spare
 FAST_PATCH_BYTES = 8192
+FAST_STRIP_BYTES = 4096
 PATCH_BYTES = 1024  # as many gathered windows as fit are multiplied at a time, a multiple of 4 from 4 to 16
 
 
@@ -109,12 +110,15 @@ class Conv2dStep(Step):
         return max(self._window_scratch_bytes(), PATCHES * self.depth)
 
     def fast_scratch_bytes(self) -> int:
-        """Return room for more gathered windows at a time."""
-        if self.is_pointwise or self._reads_in_place:
+        """Return room for a strip of a whole line, or for more gathered windows at a time."""
+        if self.is_pointwise:
             return self.scratch_bytes()
+        if self._reads_in_place:
+            line = self._strip_bytes(-(-self.output[2] // STRIP_PIXELS) * STRIP_PIXELS)
+            return max(self.scratch_bytes(), line if line <= FAST_STRIP_BYTES else 0)
         pixels = int(np.prod(self.output[:3], dtype=np.int64))
         patches = min(MOST_PATCHES, FAST_PATCH_BYTES // align(self.depth), -(-pixels // 4) * 4)
-        return max(self.scratch_bytes(), self._strip_bytes() + patches * align(self.depth) + RUN)
+        return max(self.scratch_bytes(), self._least_strip_bytes() + patches * align(self.depth) + RUN)
 
     @property
     def _reads_in_place(self) -> bool:
@@ -122,17 +126,16 @@ class Conv2dStep(Step):
         whole = self.groups == 1 and self.dilation[1] == 1 and self.kernel[0] <= MAX_RUNS
         return whole and self.kernel[1] * self.input[3] % RUN == 0
 
-    def _strip_bytes(self) -> int:
+    def _strip_bytes(self, pixels: int) -> int:
         """Return the bytes of a strip of padded image rows for some output pixels."""
+        columns = (pixels - 1) * self.stride[1] + (self.kernel[1] - 1) * self.dilation[1] + 1
+        return align(self.kernel[0] * columns * self.input[3] + RUN)
 
-        def strip(pixels: int) -> int:
-            columns = (pixels - 1) * self.stride[1] + (self.kernel[1] - 1) * self.dilation[1] + 1
-            return align(self.kernel[0] * columns * self.input[3] + RUN)
-
+    def _least_strip_bytes(self) -> int:
         pixels = STRIP_PIXELS
-        while strip(pixels + STRIP_PIXELS) <= STRIP_BYTES:
+        while self._strip_bytes(pixels + STRIP_PIXELS) <= STRIP_BYTES:
             pixels += STRIP_PIXELS
-        return strip(pixels)
+        return self._strip_bytes(pixels)
 
     def _window_scratch_bytes(self) -> int:
         """Return the scratch of packed windows, which native/ops/windows.h divides in the same way.
@@ -140,7 +143,7 @@ class Conv2dStep(Step):
         It is a strip, then patches where windows cannot be read from it.
         """
         patches = max(4, min(16, PATCH_BYTES // align(self.depth) // 4 * 4))
-        return self._strip_bytes() + (0 if self._reads_in_place else patches * align(self.depth) + RUN)
+        return self._least_strip_bytes() + (0 if self._reads_in_place else patches * align(self.depth) + RUN)
 
     def packed(self, layout: int) -> Step:
         if layout == PORTABLE or self.weights_zero != 0:

@@ -78,6 +78,11 @@ void eq_run_strips(const eq_step_io *io, const eq_conv2d_params *p, const eq_str
   const size_t pixel = (size_t)p->input[C], row = (size_t)p->input[W] * pixel, out_pixel = (size_t)p->output[C];
   int32_t inside_first, inside_last, from, to;
   find_inside(p, &inside_first, &inside_last);
+  int32_t pixels = strips->pixels;
+  while (pixels < p->output[W] && eq_strip_bytes(p, pixels + EQ_STRIP_PIXELS) <= io->scratch_bytes) {
+    pixels += EQ_STRIP_PIXELS;
+  }
+  if (pixels >= p->output[W]) inside_first = inside_last = p->output[W]; /* one call is worth more than one copy less */
   eq_share(io, p->output[N] * p->output[H], 1, &from, &to);
   out += (size_t)from * (size_t)p->output[W] * out_pixel;
   for (int32_t line = from; line < to; line++) {
@@ -91,7 +96,7 @@ void eq_run_strips(const eq_step_io *io, const eq_conv2d_params *p, const eq_str
         run_in_place(io, p, strips, out, first, (size_t)p->dilation[0] * row, m, weights, linear);
         continue;
       }
-      m = eq_min32(strips->pixels, (tall && x < inside_first ? inside_first : p->output[W]) - x);
+      m = eq_min32(pixels, (tall && x < inside_first ? inside_first : p->output[W]) - x);
       const size_t row_bytes = fill_strip(io, p, &rows, x, m);
       run_in_place(io, p, strips, out, io->scratch, row_bytes, m, weights, linear);
     }
