@@ -13,8 +13,8 @@ enum { GROUP = 8, HEAD_BYTES = 4 * GROUP, BLOCK_BYTES = 4 * GROUP, ROWS = 8, WID
 #define ADD_BLOCK(lane, low, high)                                      \
   do {                                                                  \
     _Pragma("GCC unroll 8") for (int r = 0; r < rows; r++) {            \
-      sums[r][0] = vdotq_laneq_s32(sums[r][0], low, inputs[r], lane);   \
-      sums[r][1] = vdotq_laneq_s32(sums[r][1], high, inputs[r], lane);  \
+      sums[2 * r] = vdotq_laneq_s32(sums[2 * r], low, inputs[r], lane);   \
+      sums[2 * r + 1] = vdotq_laneq_s32(sums[2 * r + 1], high, inputs[r], lane);  \
     }                                                                   \
   } while (0)
 #define ADD_LAST_BLOCK(lane) ADD_BLOCK(lane, vld1q_s8(w + lane * BLOCK_BYTES), vld1q_s8(w + lane * BLOCK_BYTES + 16))
@@ -30,7 +30,7 @@ TILE_INLINE void find_rows(const int8_t *row[ROWS], const int8_t *run, size_t st
 }
 
 /* sums = bias + the products of rows first .. first + rows - 1 with one group of channels, whose blocks begin at w. */
-TILE_INLINE void multiply_rows(int32x4_t sums[ROWS][2], const int32_t *bias, const eq_gemm_rows *x, size_t first,
+TILE_INLINE void multiply_rows(int32x4_t sums[2 * ROWS], const int32_t *bias, const eq_gemm_rows *x, size_t first,
                                const int8_t *w, int rows) {
   const size_t stride = x->stride;
   const size_t run = (size_t)x->run, whole = run & ~(size_t)15, left = run & 15;
@@ -41,15 +41,15 @@ TILE_INLINE void multiply_rows(int32x4_t sums[ROWS][2], const int32_t *bias, con
     find_rows(row, x->runs[0] + first * stride, stride, rows);
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++) {
-      sums[r][0] = vld1q_s32(bias);
-      sums[r][1] = vld1q_s32(bias + 4);
+      sums[2 * r] = vld1q_s32(bias);
+      sums[2 * r + 1] = vld1q_s32(bias + 4);
     }
   } else {
     /* loaded for each row, behind the products: copies between registers would take the multipliers' time */
 #pragma GCC unroll 8
     for (int r = 0; r < rows; r++) {
       __asm__ volatile("ldp %q0, %q1, [%2]"
-                       : "=w"(sums[r][0]), "=w"(sums[r][1])
+                       : "=w"(sums[2 * r]), "=w"(sums[2 * r + 1])
                        : "r"(bias), "m"(*(const int32_t(*)[GROUP])bias));
     }
     int32_t i = 0;

@@ -126,12 +126,12 @@ TILE_INLINE void run_rows(int8_t *out, const product *p, size_t row, int32_t til
       place at = {out + channel, p->out_stride, p->linear, channel};
       const bool whole = channel + GROUP <= p->n;
       if (!whole) at = (place){codes, GROUP, &p->last, 0};
-      int32x4_t sums[ROWS][2];
+      int32x4_t sums[2 * ROWS];
       multiply_rows(sums, at.linear->bias + at.channel, p->x, row, group + HEAD_BYTES, rows);
       if (rows == ROWS && p->fit) {
-        store_rows(&at, p, sums[0], rows, EQ_FORM_UP, true, true);
+        store_rows(&at, p, sums, rows, EQ_FORM_UP, true, true);
       } else {
-        STORE(store_any_rows, &at, sums[0], rows, GROUP, rows)
+        STORE(store_any_rows, &at, sums, rows, GROUP, rows)
       }
       if (!whole) copy_codes(out + channel, p->out_stride, codes, rows, p->n - channel);
     }

@@ -28,7 +28,7 @@ TILE_INLINE void add_block(int32x4_t squares[ROWS / 2][PAIRS], const int8x16_t p
 }
 
 /* sums = bias + the products of rows first .. first + rows - 1 with one group of channels, whose blocks begin at w. */
-TILE_INLINE void multiply_rows(int32x4_t sums[ROWS][2], const int32_t *bias, const eq_gemm_rows *x, size_t first,
+TILE_INLINE void multiply_rows(int32x4_t sums[2 * ROWS], const int32_t *bias, const eq_gemm_rows *x, size_t first,
                                const int8_t *w, int rows) {
   int32x4_t squares[ROWS / 2][PAIRS]; /* a row's two channels, then the next row's */
 #pragma GCC unroll 4
@@ -64,8 +64,8 @@ TILE_INLINE void multiply_rows(int32x4_t sums[ROWS][2], const int32_t *bias, con
 #pragma GCC unroll 2
     for (int h = 0; h < 2; h++) {
       const int64x2_t a = vreinterpretq_s64_s32(squares[r][2 * h]), b = vreinterpretq_s64_s32(squares[r][2 * h + 1]);
-      sums[2 * r][h] = vreinterpretq_s32_s64(vzip1q_s64(a, b));
-      sums[2 * r + 1][h] = vreinterpretq_s32_s64(vzip2q_s64(a, b));
+      sums[4 * r + h] = vreinterpretq_s32_s64(vzip1q_s64(a, b));
+      sums[4 * r + 2 + h] = vreinterpretq_s32_s64(vzip2q_s64(a, b));
     }
   }
 }
