@@ -17,18 +17,18 @@ def needs_module(name: str) -> ModuleType:
     try:
         return importlib.import_module(name)
     except ImportError as error:
-        _missing(f"needs the Python module {name} ({error})")
+        missing(f"needs the Python module {name} ({error})")
 
 
 def needs_program(name: str) -> str:
     """Return a program's path, or skip the test saying that it is missing; fail when the variable CI is set."""
     path = shutil.which(name)
     if path is None:
-        _missing(f"needs the program {name}, which is not on PATH")
+        missing(f"needs the program {name}, which is not on PATH")
     return path
 
 
-def _missing(reason: str) -> NoReturn:
+def missing(reason: str) -> NoReturn:
     if os.environ.get("CI"):
         pytest.fail(f"{reason}; in CI nothing may be missing")
     pytest.skip(reason)

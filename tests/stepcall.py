@@ -42,6 +42,23 @@ def library() -> ctypes.CDLL:
     return loaded
 
 
+class _Table(ctypes.Structure):
+    """The head of a kernel table."""
+
+    _fields_ = (("isa", ctypes.c_char_p), ("layout", ctypes.c_uint32))
+
+
+def layout_of(isa: str) -> int:
+    """Return the order of packed weights that an ISA of this CPU reads."""
+    return ctypes.cast(_kernels(isa), ctypes.POINTER(_Table)).contents.layout
+
+
+def _kernels(isa: str) -> ctypes.c_void_p:
+    table = library().eq_kernels_select(ctypes.c_char_p(isa.encode()))
+    assert table, f"this CPU has no kernels called {isa!r}"
+    return ctypes.c_void_p(table)
+
+
 class _Io(ctypes.Structure):
     _fields_ = (
         ("constants", ctypes.c_void_p),
@@ -79,12 +96,18 @@ def _aligned(size: int) -> np.ndarray:
 
 
 def call_step(
-    step: Step, inputs: Sequence[np.ndarray], outputs: Sequence[np.ndarray], *, layout: int = PORTABLE, parts: int = 1
+    step: Step,
+    inputs: Sequence[np.ndarray],
+    outputs: Sequence[np.ndarray],
+    *,
+    layout: int = PORTABLE,
+    parts: int = 1,
+    isa: str | None = None,
 ) -> list[np.ndarray]:
     """Check and run ``step`` in C. ``outputs`` give shapes and dtypes. Fails on a refusal or a touched guard byte.
 
-    With a layout, weights are packed and multiplied by reference code that reads them as vector kernels may. Parts run
-    one after another, the last one first.
+    Weights are packed in the layout. The kernels are those of ``isa``; without one they are the fastest, or with a
+    layout reference code that reads it as vector kernels may. Parts run one after another, the last one first.
     """
     lib = library()
     pool = ConstantPool()
@@ -113,7 +136,10 @@ def call_step(
         constants.ctypes.data, len(pool.data), tensor_bytes.ctypes.data, operands.ctypes.data,
         len(inputs), len(outputs), scratch_bytes, layout,
     )  # fmt: skip
-    kernels = lib.eq_reference_kernels(layout) if layout else lib.eq_kernels_select(None)
+    if isa is None:
+        kernels = lib.eq_reference_kernels(layout) if layout else lib.eq_kernels_select(None)
+    else:
+        kernels = _kernels(isa)
     pointer = ctypes.c_void_p(parameters.ctypes.data)
     status = getattr(lib, f"eq_check_{step.name}")(ctypes.byref(check), pointer)
     assert status == 0, f"eq_check_{step.name} refused a legal step: {status}: {step}"

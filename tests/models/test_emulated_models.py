@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import cache
+from pathlib import Path
 
 import numpy as np
 import pytest
+from isas import Cpu, assert_same, each_emulated_isa, run_emulated
 from needs import needs_program
 from samples import INT8_MODELS, random_inputs, sample_inputs
 from shared_files import shared
@@ -14,6 +17,10 @@ from shared_files import shared
 from edgeq.api import Model, convert
 from edgeq.board import load_board
 from edgeq.device.device import connect
+from edgeq.ir.result import RunResult
+from edgeq.paths import demo_dir
+
+QUICK_MODELS = ("kws_ref_int8", "vww_96_int8", "resnet8_int8", "ad01_int8", "str_ww_int8", "person_detect_int8")
 
 
 def _compare(model: Model, inputs: Sequence[np.ndarray], board: str) -> int:
@@ -42,9 +49,44 @@ def test_all_inputs_on_a_raspberry_pi_4(name: str, record_property: Callable[[st
     record_property(f"shared: step results of {name} equal on raspberry-pi-4 (emulated)", compared)
 
 
-@pytest.mark.parametrize(
-    "board", ["raspberry-pi-zero", "raspberry-pi-2", "raspberry-pi-zero-2w", "raspberry-pi-3", "raspberry-pi-5"]
-)
-def test_other_boards(board: str) -> None:
-    model = convert(shared("models/kws_ref_int8.tflite"))
+@cache
+def _expected(path: Path, count: int) -> tuple[Model, list[list[np.ndarray]], list[RunResult]]:
+    """Return a model, its random inputs as codes, and what this machine makes of them."""
+    model = convert(path)
+    samples = [model.encode([x]) for x in random_inputs(model, count)]
+    return model, samples, [model.run_codes(codes, crcs=True) for codes in samples]
+
+
+def _check_isa(cpu: Cpu, isa: str, paths: Sequence[Path], count: int) -> int:
+    """Run models with the kernels of an ISA; return the number of step results that were compared."""
+    cases = [_expected(path, count) for path in paths]
+    found = run_emulated(cpu, isa, [(model, samples) for model, samples, _ in cases])
+    for (model, _, expected), results in zip(cases, found, strict=True):
+        for result, want in zip(results, expected, strict=True):
+            assert_same(result, want, f"{model.name} on {cpu.cpu} with {isa}")
+    return sum(count * len(model.plan.steps) for model, _, _ in cases)
+
+
+@each_emulated_isa
+def test_the_demo_model_with_each_isa(cpu: Cpu, isa: str) -> None:
+    assert _check_isa(cpu, isa, [demo_dir() / "digits_int8.tflite"], 3) > 0
+
+
+@each_emulated_isa
+def test_models_with_each_isa(cpu: Cpu, isa: str, record_property: Callable[[str, object], None]) -> None:
+    names = QUICK_MODELS[:1] if isa == "scalar" else QUICK_MODELS
+    compared = _check_isa(cpu, isa, [shared(f"models/{name}.tflite") for name in names], 1)
+    record_property(f"shared: step results of {len(names)} models equal on {cpu.cpu} (emulated) with {isa}", compared)
+
+
+@pytest.mark.slow
+@each_emulated_isa
+def test_all_models_with_each_isa(cpu: Cpu, isa: str, record_property: Callable[[str, object], None]) -> None:
+    compared = _check_isa(cpu, isa, [shared(f"models/{name}.tflite") for name in INT8_MODELS], 3)
+    record_property(f"shared: step results of all models equal on {cpu.cpu} (emulated) with {isa}", compared)
+
+
+@pytest.mark.parametrize("board", ["raspberry-pi-zero-2w", "raspberry-pi-5"])
+def test_models_packed_for_other_boards(board: str) -> None:
+    model = convert(shared("models/kws_ref_int8.tflite"), board=board)
     assert _compare(model, random_inputs(model, 5), board) == 5 * len(model.plan.steps)

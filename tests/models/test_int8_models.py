@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from isas import host_isas, opened
 from samples import INT8_MODELS, random_inputs, sample_inputs
 from shared_files import shared
 
@@ -79,11 +80,12 @@ def test_outputs_equal_litert(name: str, record_property: Callable[[str, object]
     model = convert(path)
     litert = ReferenceInterpreter(_litert_file(path))
     inputs = _inputs(model, path, 20)
-    differing = [i for i, x in enumerate(inputs) if not np.array_equal(model.run([x])[0], litert.run([x])[0])]
-    assert differing == []
-    twin = model.run(inputs[:2][:1], engine="reference")[0]
-    np.testing.assert_array_equal(twin, model.run(inputs[:1])[0])
-    record_property(f"shared: inputs of {name} equal to LiteRT", len(inputs))
+    expected = [litert.run([x])[0] for x in inputs]
+    for isa in host_isas():
+        native = opened(model, isa)
+        assert [i for i, x in enumerate(inputs) if not np.array_equal(native.run([x])[0], expected[i])] == [], isa
+        record_property(f"shared: inputs of {name} equal to LiteRT with {isa}", len(inputs))
+    np.testing.assert_array_equal(model.run(inputs[:1], engine="reference")[0], expected[0])
 
 
 @models

@@ -6,7 +6,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from graphs import graph_of_case, random_codes
-from stepcall import call_step
+from isas import assert_same, forced_isa, host_isas
+from stepcall import call_step, layout_of
 
 from edgeq.compile.planner import make_plan
 from edgeq.errors import UnsupportedError
@@ -15,6 +16,7 @@ from edgeq.format.write import write_model
 from edgeq.ir.graph import Tensor
 from edgeq.ops import all_ops, all_steps
 from edgeq.ops.base import Case, Fold, Op, Rounding, View
+from edgeq.ops.packing import PORTABLE
 from edgeq.runtime.native import NativeRunner
 from edgeq.runtime.reference import run_reference
 
@@ -56,11 +58,14 @@ def test_c_equals_numpy(op: type[Op], rounding: Rounding) -> None:
         codes = _runtime_inputs(case, rng)
         read = [codes[position] for position in folded.inputs]
         expected = folded.step.reference_q(read)
-        found = call_step(folded.step, read, [np.empty(t.shape, t.dtype.numpy) for t in case.outputs])
-        for want, have in zip(expected, found, strict=True):
-            np.testing.assert_array_equal(
-                np.asarray(want).astype(have.dtype).reshape(have.shape), have, f"seed {seed}: {folded.step}"
-            )
+        outputs = [np.empty(t.shape, t.dtype.numpy) for t in case.outputs]
+        for isa in host_isas():
+            layouts = {PORTABLE} if folded.step.packed(layout_of(isa)) is folded.step else {PORTABLE, layout_of(isa)}
+            for layout in sorted(layouts):
+                found = call_step(folded.step, read, outputs, layout=layout, isa=isa)
+                for want, have in zip(expected, found, strict=True):
+                    as_have = np.asarray(want).astype(have.dtype).reshape(have.shape)
+                    np.testing.assert_array_equal(as_have, have, f"seed {seed}, {isa}: {folded.step}")
 
 
 @ops
@@ -73,10 +78,11 @@ def test_interpreter_equals_numpy_through_a_file(op: type[Op]) -> None:
             codes for codes, t in zip(_runtime_inputs(case, rng), case.inputs, strict=True) if t and t.data is None
         ]
         expected = run_reference(loaded, inputs, crcs=True)
-        found = NativeRunner(loaded, data).run(inputs, crcs=True)
-        assert expected.step_crcs == found.step_crcs, f"seed {seed}: {case.op}"
-        for want, have in zip(expected.outputs, found.outputs, strict=True):
-            np.testing.assert_array_equal(want, have, f"seed {seed}: {case.op}")
+        for isa in host_isas():
+            with forced_isa(isa):
+                runner = NativeRunner(loaded, data)
+            assert runner.isa == isa
+            assert_same(runner.run(inputs, crcs=True), expected, f"seed {seed}, {isa}: {case.op}")
 
 
 @ops
