@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pytest
 from conformance.generated import KINDS, Generated, generate
+from isas import host_isas, opened
 from needs import needs_module
 
 from edgeq.api import Model
@@ -47,8 +48,6 @@ REFUSED = {
 PARTLY_REFUSED = {"concatenation_uint8": "must share one scale"}
 # LiteRT works in float here, which edgeq says in a warning: the most that codes may differ
 INEXACT = {"resize_bilinear_uint8": 4}
-
-ENGINES = ("native", "reference")
 
 
 def _accepted(kind: str, count: int) -> Iterator[tuple[Generated, list[np.ndarray]]]:
@@ -88,6 +87,13 @@ def _difference(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> 
     )
 
 
+def _everywhere(model: Model, inputs: Sequence[np.ndarray]) -> Iterator[tuple[str, list[np.ndarray]]]:
+    """Yield what the twin and the native runtime with each ISA of this CPU make of the inputs."""
+    yield "reference", model.run(inputs, engine="reference")
+    for isa in host_isas():
+        yield isa, opened(model, isa).run(inputs)
+
+
 def _failures(kind: str, count: int) -> list[str]:
     failures, refusals = [], 0
     for case, expected in _accepted(kind, count):
@@ -99,8 +105,8 @@ def _failures(kind: str, count: int) -> list[str]:
             if known is None or known not in str(error):
                 failures.append(f"{case.name} is refused: {error}")
             continue
-        for engine in ENGINES:
-            difference = _difference(model.run(case.inputs, engine=engine), expected)
+        for engine, outputs in _everywhere(model, case.inputs):
+            difference = _difference(outputs, expected)
             if difference > INEXACT.get(kind, 0):
                 failures.append(f"{case.name}: {engine} differs by {difference:g}")
     if kind in REFUSED and refusals != count:
@@ -150,7 +156,10 @@ def test_native_equals_twin_under_other_roundings(rounding: str) -> None:
             except EdgeqError as error:
                 failures.append(f"{case.name} is refused: {error}")
                 continue
-            native, reference = (model.run(case.inputs, engine=engine) for engine in ENGINES)
-            if _difference(native, reference) != 0:
-                failures.append(f"{case.name}: native differs from twin")
+            (_, reference), *native = _everywhere(model, case.inputs)
+            failures += [
+                f"{case.name}: {isa} differs from twin"
+                for isa, outputs in native
+                if _difference(outputs, reference) != 0
+            ]
     assert failures == []

@@ -13,10 +13,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 from emitted import AARCH64, ARM32, HOST, Toolchain, run_emitted
-from needs import needs_program
+from isas import Cpu, each_emulated_isa, host_isas, opened, run_emulated
 from shared_files import shared
 
-from edgeq.api import Model, connect
+from edgeq.api import Model
 from edgeq.format.write import write_model
 from edgeq.frontends.tflite import read
 from edgeq.pipeline import convert_graph
@@ -24,7 +24,8 @@ from edgeq.quantize.recipe import Recipe
 from edgeq.rewrite.boundary import strip_boundary
 
 CASES = 1056
-SAMPLE = 5  # cases an operator where only a sample runs
+SAMPLE = 2  # cases an operator where only a sample runs
+SHARE = 4  # of that sample, one in so many runs where the kernels are the portable ones
 
 
 @dataclass(frozen=True)
@@ -63,13 +64,19 @@ def _differing(cases: list[Recorded], results: list[list[np.ndarray]]) -> list[s
     ]
 
 
-@pytest.mark.parametrize("engine", ["reference", "native"])
-def test_recorded_outputs(engine: str, record_property: Callable[[str, object], None]) -> None:
+def test_recorded_outputs_through_the_twin(record_property: Callable[[str, object], None]) -> None:
     cases = list(_recorded())
     assert len(cases) == CASES
-    results = [case.model.run(case.inputs, engine=engine) for case in cases]
-    assert _differing(cases, results) == []
-    record_property(f"shared: recorded cases through {engine}", len(cases))
+    assert _differing(cases, [case.model.run(case.inputs, engine="reference") for case in cases]) == []
+    record_property("shared: recorded cases through the twin", len(cases))
+
+
+def test_recorded_outputs_with_every_isa(record_property: Callable[[str, object], None]) -> None:
+    cases = list(_recorded())
+    assert len(cases) == CASES
+    for isa in host_isas():
+        assert _differing(cases, [opened(case.model, isa).run(case.inputs) for case in cases]) == [], isa
+        record_property(f"shared: recorded cases with {isa}", len(cases))
 
 
 def _emitted(cases: list[Recorded], toolchain: Toolchain) -> list[list[np.ndarray]]:
@@ -92,40 +99,35 @@ def test_recorded_outputs_through_emulated_c(
     record_property(f"shared: recorded cases through emitted C in {toolchain.runner[0]}", len(cases))
 
 
-def _on_board(cases: list[Recorded], board: str) -> list[list[np.ndarray]]:
-    needs_program("qemu-arm" if board in ("raspberry-pi-zero", "raspberry-pi-2") else "qemu-aarch64")
-    results = []
-    with connect(board) as device:
-        for case in cases:
-            device.load(case.model)
-            results.append(device.run(case.inputs))
-    return results
+def _on_board(cases: list[Recorded], cpu: Cpu, isa: str) -> list[list[np.ndarray]]:
+    found = run_emulated(cpu, isa, [(case.model, [case.model.encode(case.inputs)]) for case in cases])
+    return [case.model.decode(result.outputs) for case, (result,) in zip(cases, found, strict=True)]
 
 
-def _sampled() -> list[Recorded]:
-    """Take SAMPLE cases of each operator, spread evenly."""
+def _sampled(count: int) -> list[Recorded]:
+    """Take so many cases of each operator, spread evenly."""
     by_op: dict[str, list[Recorded]] = {}
     for case in _recorded():
         by_op.setdefault(case.op, []).append(case)
-    return [cases[i * len(cases) // SAMPLE] for cases in by_op.values() for i in range(SAMPLE)]
+    return [cases[i * len(cases) // count] for cases in by_op.values() for i in range(count)]
 
 
-boards = pytest.mark.parametrize("board", ["raspberry-pi-4", "raspberry-pi-zero"])
-
-
-@boards
-def test_a_sample_of_recorded_outputs_on_emulated_boards(
-    board: str, record_property: Callable[[str, object], None]
+@each_emulated_isa
+def test_a_sample_of_recorded_outputs_on_emulated_cpus(
+    cpu: Cpu, isa: str, record_property: Callable[[str, object], None]
 ) -> None:
-    cases = _sampled()
-    assert len(cases) == SAMPLE * len({case.op for case in cases})
-    assert _differing(cases, _on_board(cases, board)) == []
-    record_property(f"shared: recorded cases through eqrun on {board} (emulated)", len(cases))
+    cases = _sampled(SAMPLE)
+    if isa == "scalar":
+        cases = cases[::SHARE]
+    assert _differing(cases, _on_board(cases, cpu, isa)) == []
+    record_property(f"shared: recorded cases through eqrun on {cpu.cpu} (emulated) with {isa}", len(cases))
 
 
 @pytest.mark.slow
-@boards
-def test_all_recorded_outputs_on_emulated_boards(board: str, record_property: Callable[[str, object], None]) -> None:
+@each_emulated_isa
+def test_all_recorded_outputs_on_emulated_cpus(
+    cpu: Cpu, isa: str, record_property: Callable[[str, object], None]
+) -> None:
     cases = list(_recorded())
-    assert _differing(cases, _on_board(cases, board)) == []
-    record_property(f"shared: recorded cases through eqrun on {board} (emulated)", len(cases))
+    assert _differing(cases, _on_board(cases, cpu, isa)) == []
+    record_property(f"shared: recorded cases through eqrun on {cpu.cpu} (emulated) with {isa}", len(cases))
