@@ -24,7 +24,7 @@ from edgeq.paths import read_bytes, write_bytes
 from edgeq.pipeline import convert_graph, read_plan, read_source
 from edgeq.quantize.data import load_data
 from edgeq.quantize.recipe import Recipe, parse_recipe
-from edgeq.runtime.native import NativeRunner, check_threads
+from edgeq.runtime.native import Arena, NativeRunner, check_threads
 from edgeq.runtime.reference import reference_tensors, run_reference
 
 Arrays = Sequence[np.ndarray] | Mapping[str, np.ndarray]
@@ -40,6 +40,7 @@ class Model:
         self.data = data
         self.recipe = recipe
         self._threads = 1
+        self._arena: Arena | None = None
 
     @property
     def name(self) -> str:
@@ -57,7 +58,7 @@ class Model:
     @cached_property
     def native(self) -> NativeRunner:
         """The C runtime with this model open."""
-        return NativeRunner(self.plan, self.data, threads=self._threads)
+        return NativeRunner(self.plan, self.data, threads=self._threads, arena=self._arena)
 
     @property
     def threads(self) -> int:
@@ -72,6 +73,22 @@ class Model:
         if check_threads(count) != self._threads:
             self._threads = count
             self.__dict__.pop("native", None)
+
+    @property
+    def arena(self) -> Arena | None:
+        """The memory that the native engine works in when it is shared with other models; None: the model's own.
+
+        Models with the same arena must not run at the same time. Raises UsageError when it is set to one that is too
+        small.
+        """
+        return self._arena
+
+    @arena.setter
+    def arena(self, arena: Arena | None) -> None:
+        if arena is not None:
+            arena.check(self.plan)
+        self._arena = arena
+        self.__dict__.pop("native", None)
 
     def save(self, path: str | Path) -> None:
         """Write the .eqm file, whole or not at all. Raises StorageError naming the path."""

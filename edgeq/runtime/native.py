@@ -73,15 +73,37 @@ def _aligned(size: int) -> np.ndarray:
     return raw[start : start + size]
 
 
+class Arena:
+    """Working memory that models share when they run one after another, never at the same time."""
+
+    def __init__(self, size_bytes: int) -> None:
+        """Reserve memory for models that need up to ``size_bytes`` each. Raises UsageError for a negative size."""
+        if size_bytes < 0:
+            raise UsageError(f"an arena cannot have {size_bytes} bytes")
+        self.memory = _aligned(size_bytes)
+
+    @property
+    def size_bytes(self) -> int:
+        return int(self.memory.nbytes)
+
+    def check(self, plan: Plan) -> None:
+        """Raise UsageError unless a plan fits."""
+        if self.size_bytes < plan.arena_bytes:
+            raise UsageError(
+                f"{plan.name!r} needs an arena of {plan.arena_bytes} bytes, this one has {self.size_bytes}"
+            )
+
+
 class NativeRunner:
     """A model opened by the C runtime, with its arena."""
 
-    def __init__(self, plan: Plan, model_bytes: bytes, *, threads: int = 1) -> None:
+    def __init__(self, plan: Plan, model_bytes: bytes, *, threads: int = 1, arena: Arena | None = None) -> None:
         """Copy the file to aligned memory and open it, its weights in the order of this CPU's kernels.
 
         At most ``threads`` (1 to MAX_PARTS) share the steps that the plan divides. ``EDGEQ_ISA`` names other kernels
-        than the fastest ones. Raises ModelFormatError with the C status when the runtime refuses the file, UsageError
-        when this CPU has no kernels of that name, or for another number of threads.
+        than the fastest ones. The arena is the runner's own unless one is given. Raises ModelFormatError with the C
+        status when the runtime refuses the file, UsageError when this CPU has no kernels of that name, for another
+        number of threads, and for an arena that is too small.
         """
         self._ffi, self._lib = _binding()
         self._plan = plan
@@ -98,11 +120,14 @@ class NativeRunner:
             image = _aligned(repacked_bytes)
             self._lib.eq_model_repack(self._ffi.from_buffer(image), self._model, isa)
             self._open(image)
-        self._arena = _aligned(self._lib.eq_arena_bytes(self._model))
-        arena = self._ffi.from_buffer(self._arena)
+        if arena is None:
+            arena = Arena(self._lib.eq_arena_bytes(self._model))
+        arena.check(plan)
+        self._arena = arena.memory
+        memory = self._ffi.from_buffer(self._arena)
         self._inputs = [self._bytes(port.value) for port in plan.inputs]
         self._outputs = [self._values(port.value, port.shape) for port in plan.outputs]
-        self._refuse(self._lib.eq_runner_init(self._runner, self._model, arena, self._arena.nbytes))
+        self._refuse(self._lib.eq_runner_init(self._runner, self._model, memory, self._arena.nbytes))
         self._refuse(self._lib.eq_runner_use(self._runner, isa))
         self.threads = check_threads(threads)
         if threads > 1:
