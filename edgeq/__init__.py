@@ -4,8 +4,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgeq.api import Arena, Model, Session, connect, convert, load
+    from edgeq.api import Model, Session, connect, convert, load
     from edgeq.errors import EdgeqError
+    from edgeq.runtime.native import Arena
 
 __version__ = "0.1.0"
 __all__ = ["Arena", "EdgeqError", "Model", "Session", "__version__", "connect", "convert", "load"]
