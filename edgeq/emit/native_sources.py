@@ -12,6 +12,7 @@ from edgeq.paths import native_dir
 
 _INCLUDE = re.compile(r'^\s*#\s*include\s+"([^"]+)"', re.MULTILINE)
 _OPERATOR = re.compile(r"^void eq_op_(\w+)\(", re.MULTILINE)
+_UNCALLED = {"packed_gemm_s8"}  # emitted parameters hold portable weights, which the operators multiply with gemm_s8
 _KERNEL = re.compile(r"^\s*EQ_KERNEL\((\w+),\s*(\w+)\)", re.MULTILINE)
 
 
@@ -64,7 +65,7 @@ def _kernel_files(root: Path, operators: Iterable[Path]) -> list[Path]:
     shared += [path for path in sorted(root.glob("kernels/*/*.c")) if path not in listed]
     headers = [path for path in _headers(root, operators) if path.parent == root / "ops"]
     text = "".join(path.read_text() for path in [*operators, *headers])
-    used = {name for name in twins if re.search(rf"(->|\.){name}\b", text)}
+    used = {name for name in twins if re.search(rf"(->|\.){name}\b", text)} - _UNCALLED
     while True:  # a twin may hand its tails to another kernel
         text = "".join(path.read_text() for path in shared + [path for name in used for path in twins[name]])
         more = {name for name in twins if re.search(rf"\beq_{name}_(?!fn\b)\w+\(", text)} - used

@@ -30,27 +30,35 @@
 
 #define EQ_KERNEL(name, isa) .name = eq_##name##_##isa,
 
-static const eq_kernels scalar_table = {
+/* A build for CPUs that are all known to have an ISA may name it, e.g. -DEQ_ONLY_ISA=neon: there is then one table, and
+ * the linker can drop the kernels of the others. Nothing can be selected on a CPU without that ISA. */
+#if defined(EQ_ONLY_ISA)
+#define EQ_TABLE static const __attribute__((unused)) eq_kernels
+#else
+#define EQ_TABLE static const eq_kernels
+#endif
+
+EQ_TABLE scalar_table = {
     .isa = "scalar",
     .layout = EQ_LAYOUT_PORTABLE,
 #include "kernels/scalar/kernels.inc"
 };
 
 #if defined(__aarch64__)
-static const eq_kernels neon_table = {
+EQ_TABLE neon_table = {
     .isa = "neon",
     .layout = EQ_LAYOUT_C4K16,
 #include "kernels/scalar/kernels.inc"
 #include "kernels/neon/kernels.inc"
 };
-static const eq_kernels dotprod_table = {
+EQ_TABLE dotprod_table = {
     .isa = "dotprod",
     .layout = EQ_LAYOUT_C8K4,
 #include "kernels/scalar/kernels.inc"
 #include "kernels/neon/kernels.inc"
 #include "kernels/dotprod/kernels.inc"
 };
-static const eq_kernels i8mm_table = {
+EQ_TABLE i8mm_table = {
     .isa = "i8mm",
     .layout = EQ_LAYOUT_C8K8,
 #include "kernels/scalar/kernels.inc"
@@ -59,13 +67,13 @@ static const eq_kernels i8mm_table = {
 #include "kernels/i8mm/kernels.inc"
 };
 #elif defined(__x86_64__)
-static const eq_kernels avx2_table = {
+EQ_TABLE avx2_table = {
     .isa = "avx2",
     .layout = EQ_LAYOUT_C8K4,
 #include "kernels/scalar/kernels.inc"
 #include "kernels/avx2/kernels.inc"
 };
-static const eq_kernels vnni_table = {
+EQ_TABLE vnni_table = {
     .isa = "vnni",
     .layout = EQ_LAYOUT_C16K4,
 #include "kernels/scalar/kernels.inc"
@@ -73,14 +81,14 @@ static const eq_kernels vnni_table = {
 #include "kernels/vnni/kernels.inc"
 };
 #elif defined(__arm__) && defined(__ARM_NEON)
-static const eq_kernels neon32_table = {
+EQ_TABLE neon32_table = {
     .isa = "neon32",
     .layout = EQ_LAYOUT_C4K16,
 #include "kernels/scalar/kernels.inc"
 #include "kernels/neon32/kernels.inc"
 };
 #elif defined(__arm__) && defined(__ARM_FEATURE_SIMD32)
-static const eq_kernels v6_table = {
+EQ_TABLE v6_table = {
     .isa = "v6",
     .layout = EQ_LAYOUT_PORTABLE,
 #include "kernels/scalar/kernels.inc"
@@ -88,23 +96,42 @@ static const eq_kernels v6_table = {
 };
 #endif
 
-/* The tables of this build, slowest first, and the CPU features that each needs. */
+/* The CPU features that each table needs. */
+enum {
+  scalar_needs = 0,
+  neon_needs = 0,
+  dotprod_needs = EQ_CPU_DOTPROD,
+  i8mm_needs = EQ_CPU_DOTPROD | EQ_CPU_I8MM,
+  avx2_needs = EQ_CPU_AVX2,
+  vnni_needs = EQ_CPU_AVX2 | EQ_CPU_VNNI,
+  neon32_needs = 0,
+  v6_needs = 0,
+};
+
+#define EQ_ENTRY(isa) {&isa##_table, isa##_needs},
+#define EQ_ENTRY_OF(isa) EQ_ENTRY(isa)
+
+/* The tables of this build, slowest first. */
 static const struct {
   const eq_kernels *table;
   uint32_t needs;
 } tables[] = {
-    {&scalar_table, 0},
+#if defined(EQ_ONLY_ISA)
+    EQ_ENTRY_OF(EQ_ONLY_ISA)
+#else
+    EQ_ENTRY(scalar)
 #if defined(__aarch64__)
-    {&neon_table, 0},
-    {&dotprod_table, EQ_CPU_DOTPROD},
-    {&i8mm_table, EQ_CPU_DOTPROD | EQ_CPU_I8MM},
+    EQ_ENTRY(neon)
+    EQ_ENTRY(dotprod)
+    EQ_ENTRY(i8mm)
 #elif defined(__x86_64__)
-    {&avx2_table, EQ_CPU_AVX2},
-    {&vnni_table, EQ_CPU_AVX2 | EQ_CPU_VNNI},
+    EQ_ENTRY(avx2)
+    EQ_ENTRY(vnni)
 #elif defined(__arm__) && defined(__ARM_NEON)
-    {&neon32_table, 0},
+    EQ_ENTRY(neon32)
 #elif defined(__arm__) && defined(__ARM_FEATURE_SIMD32)
-    {&v6_table, 0},
+    EQ_ENTRY(v6)
+#endif
 #endif
 };
 
