@@ -15,7 +15,7 @@ from edgeq.ops.base import MAX_PARTS
 # A step with more products than this is worth dividing among the cores of a board (about 0.2 ms on a Cortex-A72, a
 # hundred times what waking threads takes). Threads write rows out of order, so such a step's output may not follow its
 # input through memory.
-THREADED_MACS = 1_500_000
+THREADED_MACS = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -75,7 +75,9 @@ def _place(
         for value in placed_values
     ]
     divided = [
-        dataclasses.replace(step, parts=MAX_PARTS if threads and _is_divided(step) else 1, fast=not follow)
+        dataclasses.replace(
+            step, parts=MAX_PARTS if threads and _is_divided(step) else 1, fast=not follow and not keep_tensors
+        )
         for step in lowered.steps
     ]
     scratch_of = {}
@@ -103,4 +105,4 @@ def follow_distance(lowered: Lowered, planned: PlannedStep, *, threads: bool) ->
 
 
 def _is_divided(planned: PlannedStep) -> bool:
-    return planned.step.divides and planned.step.macs() > THREADED_MACS
+    return planned.step.divides and planned.step.macs() * planned.step.mac_cost > THREADED_MACS

@@ -92,6 +92,7 @@ class Step:
     name: ClassVar[str]  # C functions are eq_op_<name> and eq_check_<name>
     code: ClassVar[int]  # permanent; never reused
     divides: ClassVar[bool] = False  # C can run it in equal parts at the same time
+    mac_cost: ClassVar[int] = 1  # how many products of a matrix take as long as one of its own
     in_place: ClassVar[tuple[int, ...]] = ()  # inputs whose memory the first output may take over, if of equal size
     shares: ClassVar[bool] = False  # whether C has eq_sharing_<name>(), which knows the next two methods' rules
 

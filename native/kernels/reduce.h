@@ -17,6 +17,10 @@ static inline int32_t eq_reduce_sum(int32_t sum, int32_t x) { return sum + x; }
         for (int32_t j = 0; j < b->n; j++) y = take(y, x[(size_t)j * b->x_reduced]);            \
         found[i] = y;                                                                           \
       }                                                                                         \
+    } else if (b->x_kept == 1) { /* neighbours, which a compiler takes many at a time */        \
+      for (int32_t j = 0; j < b->n; j++, x += b->x_reduced) {                                   \
+        for (int32_t i = 0; i < b->m; i++) found[i] = take(found[i], x[i]);                     \
+      }                                                                                         \
     } else {                                                                                    \
       for (int32_t j = 0; j < b->n; j++, x += b->x_reduced) {                                   \
         for (int32_t i = 0; i < b->m; i++) found[i] = take(found[i], x[(size_t)i * b->x_kept]); \

@@ -8,7 +8,12 @@
 #include <stdlib.h>
 #include <time.h>
 
-enum { SPINS = 2000 }; /* looks at the job number before sleeping, some microseconds */
+/* Looks at the job number before sleeping, some microseconds: x86's pause takes about 140 cycles, yield next to none. */
+#if defined(__x86_64__)
+enum { SPINS = 60 };
+#else
+enum { SPINS = 2000 };
+#endif
 
 typedef struct worker {
   eq_pool *pool;
