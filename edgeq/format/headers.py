@@ -39,7 +39,7 @@ def ops_header() -> str:
     """Return the text of native/include/edgeq/ops.h."""
     structs = "\n".join(_step_struct(step) for step in all_steps())
     table = " \\\n".join(
-        f"  X({step.code}, {step.name}, {sum(1 << position for position in step.in_place)}, {str(step.divides).lower()})"
+        f"  X({step.code}, {step.name}, {sum(1 << input_ for input_ in step.in_place)}, {str(step.divides).lower()})"
         for step in all_steps()
     )
     sharing = " \\\n".join(f"  X({step.code}, {step.name})" for step in all_steps() if step.shares)
@@ -49,7 +49,7 @@ def ops_header() -> str:
         '#include "edgeq/step.h"',
     )
     return (
-        f"{top}{structs}\n/* X(code, name, mask of the inputs whose memory the output may take over, whether it runs in parts). */\n"
+        f"{top}{structs}\n/* X(code, name, inputs whose memory the output may take over (a mask), whether it runs in parts). */\n"
         f"#define EQ_STEPS(X) \\\n{table}\n"
         "/* X(code, name) of the steps with a rule of their own on memory that outputs and inputs share. */\n"
         f"#define EQ_SHARING_STEPS(X) \\\n{sharing}\n"
@@ -134,10 +134,10 @@ sizes that it needs. Tensors live in the arena, memory that the caller supplies,
 may lie over another one's memory once that is no longer needed. An output of a step may lie over an input of it:
 
 - where the kind of step works in place, both have the same size and start at the same place;
-- below a convolution's (groups = 1), depthwise convolution's or pool's input, so that what is written has been read. Every
-  output row y ends at or below the input row max(0, y * stride - padding); a pointwise convolution (a 1 x 1 kernel, no
-  padding, every window in the image) takes its pixels in order, and the 16 from every pixel on end at or below that pixel
-  of the input;
+- below a convolution's (groups = 1), depthwise convolution's or pool's input, so that what is written has been read.
+  Every output row y ends at or below the input row max(0, y * stride - padding); a pointwise convolution (a 1 x 1
+  kernel, no padding, every window in the image) takes its pixels in order, and the 16 from every pixel on end at or
+  below that pixel of the input;
 - anywhere, for a copy of one block;
 - exactly in its place: an input of a concat of one row, an output of a split of one row. No byte moves then.
 
@@ -146,6 +146,10 @@ A split and a copy whose output is in its place leave the input as it is, so tha
 A step reads and writes tensors and may use scratch memory in the arena. Its parameters are plain integers: scales were
 folded into (multiplier, shift) pairs before the file was written, real = multiplier * 2^(shift - 31). The field `mode`
 says how a requantization rounds: 0 double, 1 single, 2 exact, 3 int16.
+
+A model whose header names a layout other than 0 holds the weights of convolutions and fully connected layers packed in
+groups of channels and blocks of inputs (`kernels/packed.h`), and behind the weights of depthwise convolutions one byte
+for every 8 channels: how many neighbouring taps may be added in int16.
 
 A reader refuses another major version, an unknown flag, step code, layout or kernel ABI. A newer minor version may
 append header fields, which an older reader skips by `header_bytes`."""

@@ -22,7 +22,6 @@ from edgeq.ops.linear import Pair, convolution_multipliers, random_activation, r
 from edgeq.ops.order import image_distance
 from edgeq.ops.packing import PORTABLE, depthwise_chains
 
-
 BAND_LINES = 4  # the least lines of output that are made from one band of the image
 BAND_BYTES = 16384  # of a band, half a small first-level cache
 SLACK = 16  # bytes behind a band that may be written
@@ -67,7 +66,7 @@ class DepthwiseConv2dStep(Step):
         return image_distance(self.input, self.output, stride=self.stride[0], before=self.padding[0])
 
     def scratch_bytes(self) -> int:
-        """Return room for the biases of pixels whose windows leave the image: at the left, between, and at the right."""
+        """Return room for the biases of windows that leave the image: at the left, between, and at the right."""
         return 4 * self.output[3] * (1 if self.kernel == (1, 1) else 3)
 
     def fast_scratch_bytes(self) -> int:

@@ -402,7 +402,7 @@ typedef struct eq_requant_params {
 eq_status eq_check_requant(const eq_step_check *s, const eq_requant_params *p);
 void eq_op_requant(const eq_step_io *io, const eq_requant_params *p);
 
-/* X(code, name, mask of the inputs whose memory the output may take over, whether it runs in parts). */
+/* X(code, name, inputs whose memory the output may take over (a mask), whether it runs in parts). */
 #define EQ_STEPS(X) \
   X(1, lut, 1, false) \
   X(2, conv2d, 0, true) \
