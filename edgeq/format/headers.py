@@ -49,7 +49,8 @@ def ops_header() -> str:
         '#include "edgeq/step.h"',
     )
     return (
-        f"{top}{structs}\n/* X(code, name, inputs whose memory the output may take over (a mask), whether it runs in parts). */\n"
+        f"{top}{structs}\n"
+        "/* X(code, name, inputs whose memory the output may take over (a mask), whether it runs in parts). */\n"
         f"#define EQ_STEPS(X) \\\n{table}\n"
         "/* X(code, name) of the steps with a rule of their own on memory that outputs and inputs share. */\n"
         f"#define EQ_SHARING_STEPS(X) \\\n{sharing}\n"
