@@ -18,25 +18,24 @@ typedef struct eq_depthwise_lanes {
   int32_t multipliers[EQ_DEPTHWISE_LANES]; /* at 64 */
   int32_t shifts[EQ_DEPTHWISE_LANES];      /* at 128; <= 0 */
   int32_t away[EQ_DEPTHWISE_LANES];        /* at 192; as shifts where ties go away from zero, 0 elsewhere */
-  int32_t powers[EQ_DEPTHWISE_LANES];      /* at 256; 2^(31 + shift) */
-  uint8_t top[EQ_DEPTHWISE_LANES];         /* at 320; act_max + 128 */
-  int8_t high[EQ_DEPTHWISE_LANES];         /* at 336; act_max */
-  int8_t low[EQ_DEPTHWISE_LANES];          /* at 352; act_min */
-  int16_t zero[EQ_DEPTHWISE_LANES];        /* at 368; twice the same eight */
-  int8_t weights[EQ_DEPTHWISE_SLOTS][EQ_DEPTHWISE_LANES]; /* at 400 */
+  uint8_t top[EQ_DEPTHWISE_LANES];         /* at 256; act_max + 128 */
+  int8_t high[EQ_DEPTHWISE_LANES];         /* at 272; act_max */
+  int8_t low[EQ_DEPTHWISE_LANES];          /* at 288; act_min */
+  int16_t zero[EQ_DEPTHWISE_LANES];        /* at 304; twice the same eight */
+  int8_t weights[EQ_DEPTHWISE_SLOTS][EQ_DEPTHWISE_LANES]; /* at 336 */
   size_t offsets[EQ_DEPTHWISE_SLOTS];                     /* of taps from a pixel's first one */
 } eq_depthwise_lanes;
-_Static_assert(offsetof(eq_depthwise_lanes, weights) == 400 && offsetof(eq_depthwise_lanes, offsets) == 2480,
+_Static_assert(offsetof(eq_depthwise_lanes, weights) == 336 && offsetof(eq_depthwise_lanes, offsets) == 2416,
                "the assembly below relies on it");
 
 /* Products of 16 codes in x with the weights in w; mull starts a pair of taps, mlal adds its second. */
-#define EQ_DW_MUL(op, low, high, x, w)                    \
-  #op " v" #low ".8h, v" #x ".8b, v" #w ".8b\n"          \
+#define EQ_DW_MUL(op, low, high, x, w)          \
+  #op " v" #low ".8h, v" #x ".8b, v" #w ".8b\n" \
   #op "2 v" #high ".8h, v" #x ".16b, v" #w ".16b\n"
 
 /* Sums a..d of a pixel = from.. + products. */
-#define EQ_DW_ADD_LOW(a, b, from_a, from_b, low)            \
-  "saddw v" #a ".4s, v" #from_a ".4s, v" #low ".4h\n"      \
+#define EQ_DW_ADD_LOW(a, b, from_a, from_b, low)      \
+  "saddw v" #a ".4s, v" #from_a ".4s, v" #low ".4h\n" \
   "saddw2 v" #b ".4s, v" #from_b ".4s, v" #low ".8h\n"
 #define EQ_DW_ADD_4(a, b, c, d, low, high) EQ_DW_ADD_LOW(a, b, a, b, low) EQ_DW_ADD_LOW(c, d, c, d, high)
 /* The bias is in the fourth pixel's sums at first. */
@@ -45,165 +44,107 @@ _Static_assert(offsetof(eq_depthwise_lanes, weights) == 400 && offsetof(eq_depth
 
 #define EQ_DW_WEIGHTS(at) "ldp q6, q7, [%[b], #" #at "]\n"
 
-/* Sums of a 3x3 window for four neighbours along one axis, with stride 1 there: six taps along that axis serve them
- * all. x0, x1 and x2 are the first taps across, `a` times 1 to 5 the distance along. The sums take in the products of
- * one pair of taps while those of the next are begun, so that the multiplier and the adder are both busy. */
-#define EQ_DW_ROW(x)                                                                               \
-  "ldr q0, [%[" #x "]]\nldr q1, [%[" #x "], %[a]]\nldr q2, [%[" #x "], %[a2]]\n"                   \
-  "ldr q3, [%[" #x "], %[a3]]\nldr q4, [%[" #x "], %[a4]]\nldr q5, [%[" #x "], %[a5]]\n"
-#define EQ_DW_SECOND(a, b, c, d)                                                        \
-  EQ_DW_MUL(smlal, 8, 9, a, 7) EQ_DW_MUL(smlal, 10, 11, b, 7)                           \
-  EQ_DW_MUL(smlal, 12, 13, c, 7) EQ_DW_MUL(smlal, 14, 15, d, 7)
-#define EQ_DW_FIRST(a, b, c, d)                                                         \
-  EQ_DW_MUL(smull, 8, 9, a, 6) EQ_DW_MUL(smull, 10, 11, b, 6)                           \
-  EQ_DW_MUL(smull, 12, 13, c, 6) EQ_DW_MUL(smull, 14, 15, d, 6)
-#define EQ_DW_ADD_FIRST(add, a, b, c, d)                                                \
-  add(16, 17, 18, 19, 8, 9) EQ_DW_MUL(smull, 8, 9, a, 6)                                \
-  add(20, 21, 22, 23, 10, 11) EQ_DW_MUL(smull, 10, 11, b, 6)                            \
-  add(24, 25, 26, 27, 12, 13) EQ_DW_MUL(smull, 12, 13, c, 6)                            \
-  add(28, 29, 30, 31, 14, 15) EQ_DW_MUL(smull, 14, 15, d, 6)
-#define EQ_DW_MOVE                                                                                  \
-  "add %[x0], %[x0], %[a4]\nadd %[x1], %[x1], %[a4]\nadd %[x2], %[x2], %[a4]\n"                    \
-  "add %[out], %[out], %[step4]\nsub %w[fours], %w[fours], #1\n"
-#define EQ_DW_SUMS_3X3_ALONG                                                            \
-  EQ_DW_ROW(x0) EQ_DW_WEIGHTS(400) EQ_DW_BIAS EQ_DW_FIRST(0, 1, 2, 3) EQ_DW_SECOND(1, 2, 3, 4) \
-  EQ_DW_WEIGHTS(432) EQ_DW_ADD_FIRST(EQ_DW_BEGIN_4, 2, 3, 4, 5)                         \
-  EQ_DW_ROW(x1) EQ_DW_SECOND(0, 1, 2, 3)                                                \
-  EQ_DW_WEIGHTS(464) EQ_DW_ADD_FIRST(EQ_DW_ADD_4, 1, 2, 3, 4) EQ_DW_SECOND(2, 3, 4, 5)  \
-  EQ_DW_ROW(x2) EQ_DW_WEIGHTS(496) EQ_DW_MOVE EQ_DW_ADD_FIRST(EQ_DW_ADD_4, 0, 1, 2, 3) EQ_DW_SECOND(1, 2, 3, 4) \
-  "ldr q6, [%[b], #528]\n" EQ_DW_ADD_FIRST(EQ_DW_ADD_4, 2, 3, 4, 5)                     \
-  EQ_DW_ADD_4(16, 17, 18, 19, 8, 9) EQ_DW_ADD_4(20, 21, 22, 23, 10, 11)                 \
-  EQ_DW_ADD_4(24, 25, 26, 27, 12, 13) EQ_DW_ADD_4(28, 29, 30, 31, 14, 15)
-
 /* Sums of any four pixels, with the taps' offsets in the registers named. The fourth pixel's products lie where the
  * first two's taps were, and are taken in before the next pair's taps arrive. */
-#define EQ_DW_TAP(a, b, c, d, offset)                                                                       \
-  "ldr q" #a ", [%[x0], " offset "]\nldr q" #b ", [%[x1], " offset "]\n"                                  \
+#define EQ_DW_TAP(a, b, c, d, offset)                                    \
+  "ldr q" #a ", [%[x0], " offset "]\nldr q" #b ", [%[x1], " offset "]\n" \
   "ldr q" #c ", [%[x2], " offset "]\nldr q" #d ", [%[x3], " offset "]\n"
 #define EQ_DW_LOAD_PAIR(o, o2) EQ_DW_TAP(0, 1, 2, 3, o) EQ_DW_TAP(4, 5, 14, 15, o2)
-#define EQ_DW_FIRST_ANY                                                                 \
-  EQ_DW_MUL(smull, 8, 9, 0, 6) EQ_DW_MUL(smull, 10, 11, 1, 6)                           \
+#define EQ_DW_FIRST_ANY                                       \
+  EQ_DW_MUL(smull, 8, 9, 0, 6) EQ_DW_MUL(smull, 10, 11, 1, 6) \
   EQ_DW_MUL(smull, 0, 1, 3, 6) EQ_DW_MUL(smull, 12, 13, 2, 6)
-#define EQ_DW_ADD_FIRST_ANY(add)                                                        \
-  add(16, 17, 18, 19, 8, 9) EQ_DW_MUL(smull, 8, 9, 0, 6)                                \
-  add(20, 21, 22, 23, 10, 11) EQ_DW_MUL(smull, 10, 11, 1, 6)                            \
-  EQ_DW_MUL(smull, 0, 1, 3, 6) add(24, 25, 26, 27, 12, 13) EQ_DW_MUL(smull, 12, 13, 2, 6)
-#define EQ_DW_SECOND_ANY                                                                \
-  EQ_DW_MUL(smlal, 8, 9, 4, 7) EQ_DW_MUL(smlal, 0, 1, 15, 7)                            \
+#define EQ_DW_SECOND_ANY                                     \
+  EQ_DW_MUL(smlal, 8, 9, 4, 7) EQ_DW_MUL(smlal, 0, 1, 15, 7) \
   EQ_DW_MUL(smlal, 10, 11, 5, 7) EQ_DW_MUL(smlal, 12, 13, 14, 7) EQ_DW_ADD_FOURTH
 #define EQ_DW_ADD_FOURTH EQ_DW_ADD_4(28, 29, 30, 31, 0, 1)
 #define EQ_DW_ADD_THREE(add) add(16, 17, 18, 19, 8, 9) add(20, 21, 22, 23, 10, 11) add(24, 25, 26, 27, 12, 13)
-#define EQ_DW_BEGIN_ANY                                                                 \
-  EQ_DW_FIRST_ANY EQ_DW_MUL(smlal, 8, 9, 4, 7) EQ_DW_MUL(smlal, 0, 1, 15, 7)            \
-  EQ_DW_MUL(smlal, 10, 11, 5, 7) EQ_DW_MUL(smlal, 12, 13, 14, 7)                        \
+#define EQ_DW_BEGIN_ANY                                                      \
+  EQ_DW_FIRST_ANY EQ_DW_MUL(smlal, 8, 9, 4, 7) EQ_DW_MUL(smlal, 0, 1, 15, 7) \
+  EQ_DW_MUL(smlal, 10, 11, 5, 7) EQ_DW_MUL(smlal, 12, 13, 14, 7)             \
   EQ_DW_ADD_THREE(EQ_DW_BEGIN_4) EQ_DW_ADD_FOURTH
-#define EQ_DW_MOVE_ANY                                                                                    \
-  "add %[x0], %[x0], %[x_step]\nadd %[x1], %[x1], %[x_step]\nadd %[x2], %[x2], %[x_step]\n"             \
+#define EQ_DW_MOVE_ANY                                                                      \
+  "add %[x0], %[x0], %[x_step]\nadd %[x1], %[x1], %[x_step]\nadd %[x2], %[x2], %[x_step]\n" \
   "add %[x3], %[x3], %[x_step]\nsub %w[fours], %w[fours], #1\n"
-#define EQ_DW_LOAD_OFFSETS /* the first one is 0 */                                                        \
-  "add x17, %[b], #2480\nldp x9, x10, [x17, #8]\nldp x11, x12, [x17, #24]\n"                              \
-  "ldp x13, x14, [x17, #40]\nldp x15, x16, [x17, #56]\n"
-#define EQ_DW_SUMS_9                                                                    \
-  EQ_DW_LOAD_PAIR("xzr", "x9") EQ_DW_WEIGHTS(400) EQ_DW_BIAS EQ_DW_BEGIN_ANY         \
-  EQ_DW_LOAD_PAIR("x10", "x11") EQ_DW_WEIGHTS(432) EQ_DW_FIRST_ANY EQ_DW_SECOND_ANY   \
-  EQ_DW_LOAD_PAIR("x12", "x13") EQ_DW_WEIGHTS(464) EQ_DW_ADD_FIRST_ANY(EQ_DW_ADD_4) EQ_DW_SECOND_ANY \
-  EQ_DW_LOAD_PAIR("x14", "x15") EQ_DW_WEIGHTS(496) EQ_DW_ADD_FIRST_ANY(EQ_DW_ADD_4) EQ_DW_SECOND_ANY \
-  EQ_DW_TAP(0, 1, 2, 3, "x16") "ldr q6, [%[b], #528]\n" EQ_DW_MOVE_ANY EQ_DW_ADD_FIRST_ANY(EQ_DW_ADD_4) \
-  EQ_DW_ADD_THREE(EQ_DW_ADD_4) EQ_DW_ADD_FOURTH
-
 /* The same for any number of pairs of taps, whose offsets end at `end`. One pair of offsets more is read. */
 #define EQ_DW_SUMS_PAIRS                                                                              \
-  "add %[o], %[b], #2480\nadd %[w], %[b], #432\nldp %[o0], %[o1], [%[o]]\n"                          \
-  EQ_DW_LOAD_PAIR("%[o0]", "%[o1]") EQ_DW_WEIGHTS(400) EQ_DW_BIAS                                       \
+  "add %[o], %[b], #2416\nadd %[w], %[b], #368\nldp %[o0], %[o1], [%[o]]\n"                           \
+  EQ_DW_LOAD_PAIR("%[o0]", "%[o1]") EQ_DW_WEIGHTS(336) EQ_DW_BIAS                                     \
   "add %[o], %[o], #16\nldp %[o0], %[o1], [%[o]]\ncmp %[o], %[end]\n" EQ_DW_BEGIN_ANY "b.eq 3f\n2:\n" \
-  EQ_DW_LOAD_PAIR("%[o0]", "%[o1]") "ldp q6, q7, [%[w]]\n"                                              \
-  "add %[o], %[o], #16\nadd %[w], %[w], #32\nldp %[o0], %[o1], [%[o]]\ncmp %[o], %[end]\n"           \
+  EQ_DW_LOAD_PAIR("%[o0]", "%[o1]") "ldp q6, q7, [%[w]]\n"                                            \
+  "add %[o], %[o], #16\nadd %[w], %[w], #32\nldp %[o0], %[o1], [%[o]]\ncmp %[o], %[end]\n"            \
   EQ_DW_FIRST_ANY EQ_DW_SECOND_ANY EQ_DW_ADD_THREE(EQ_DW_ADD_4) "b.ne 2b\n3:\n"
 
 /* Sums to results: high product and rounding shift. Multipliers are in v0..v3, shifts in v4..v7. */
-#define EQ_DW_EACH(op, a, b, c, d, f)                                                                   \
-  #op " v" #a ".4s, v" #a ".4s, v" f(0) ".4s\n" #op " v" #b ".4s, v" #b ".4s, v" f(1) ".4s\n"           \
+#define EQ_DW_EACH(op, a, b, c, d, f)                                                         \
+  #op " v" #a ".4s, v" #a ".4s, v" f(0) ".4s\n" #op " v" #b ".4s, v" #b ".4s, v" f(1) ".4s\n" \
   #op " v" #c ".4s, v" #c ".4s, v" f(2) ".4s\n" #op " v" #d ".4s, v" #d ".4s, v" f(3) ".4s\n"
 #define EQ_DW_MULTIPLIER(i) #i
 #define EQ_DW_SHIFT(i) "1" #i
-#define EQ_DW_ALL(op, f)                                                                                  \
+#define EQ_DW_ALL(op, f)                                                                                \
   EQ_DW_EACH(op, 16, 17, 18, 19, f) EQ_DW_EACH(op, 20, 21, 22, 23, f) EQ_DW_EACH(op, 24, 25, 26, 27, f) \
   EQ_DW_EACH(op, 28, 29, 30, 31, f)
-#define EQ_DW_CONSTANTS                                                                                 \
+#define EQ_DW_CONSTANTS \
   "ldp q0, q1, [%[b], #64]\nldp q2, q3, [%[b], #96]\nldp q10, q11, [%[b], #128]\nldp q12, q13, [%[b], #160]\n"
 
-/* Shifts < 0 of a pixel's sums in the order given, half of them as products with powers of 2, which round alike: some
- * cores shift by registers as slowly as they multiply, but at the same time. */
-#define EQ_DW_SHIFT_4(a, c, b, d)                                                                       \
-  "srshl v" #a ".4s, v" #a ".4s, v10.4s\nsqrdmulh v" #c ".4s, v" #c ".4s, v12.4s\n"                      \
-  "srshl v" #b ".4s, v" #b ".4s, v11.4s\nsqrdmulh v" #d ".4s, v" #d ".4s, v13.4s\n"
-
 /* Less one where negative and to be shifted, which rounds ties down: sum += (sum & away) >> 31. */
-#define EQ_DW_DOWN_4(a, b, c, d)                                                                            \
-  "and v4.16b, v" #a ".16b, v0.16b\nand v5.16b, v" #b ".16b, v1.16b\n"                                      \
-  "and v6.16b, v" #c ".16b, v2.16b\nand v7.16b, v" #d ".16b, v3.16b\n"                                      \
-  "ssra v" #a ".4s, v4.4s, #31\nssra v" #b ".4s, v5.4s, #31\n"                                              \
+#define EQ_DW_DOWN_4(a, b, c, d)                                       \
+  "and v4.16b, v" #a ".16b, v0.16b\nand v5.16b, v" #b ".16b, v1.16b\n" \
+  "and v6.16b, v" #c ".16b, v2.16b\nand v7.16b, v" #d ".16b, v3.16b\n" \
+  "ssra v" #a ".4s, v4.4s, #31\nssra v" #b ".4s, v5.4s, #31\n"         \
   "ssra v" #c ".4s, v6.4s, #31\nssra v" #d ".4s, v7.4s, #31\n"
-#define EQ_DW_DOWN                                                                                  \
-  "ldp q0, q1, [%[b], #192]\nldp q2, q3, [%[b], #224]\n"                                            \
-  EQ_DW_DOWN_4(16, 17, 18, 19) EQ_DW_DOWN_4(20, 21, 22, 23) EQ_DW_DOWN_4(24, 25, 26, 27)            \
+#define EQ_DW_DOWN                                                                       \
+  "ldp q0, q1, [%[b], #192]\nldp q2, q3, [%[b], #224]\n"                                 \
+  EQ_DW_DOWN_4(16, 17, 18, 19) EQ_DW_DOWN_4(20, 21, 22, 23) EQ_DW_DOWN_4(24, 25, 26, 27) \
   EQ_DW_DOWN_4(28, 29, 30, 31)
 
-#define EQ_DW_FOUR(op, suffix, a, b, c, d, rest) \
-  #op " v" #a suffix rest #op " v" #b suffix rest #op " v" #c suffix rest #op " v" #d suffix rest
-
 /* Where negative results all become code -128: saturated to 0 .. 255, then moved. */
-#define EQ_DW_NARROW_RELU                                                                                         \
-  "sqxtun v0.4h, v16.4s\nsqxtun v1.4h, v18.4s\nsqxtun v2.4h, v20.4s\nsqxtun v3.4h, v22.4s\n"                      \
-  "sqxtun v4.4h, v24.4s\nsqxtun v5.4h, v26.4s\nsqxtun v6.4h, v28.4s\nsqxtun v7.4h, v30.4s\n"                      \
-  "sqxtun2 v0.8h, v17.4s\nsqxtun2 v1.8h, v19.4s\nsqxtun2 v2.8h, v21.4s\nsqxtun2 v3.8h, v23.4s\n"                  \
-  "sqxtun2 v4.8h, v25.4s\nsqxtun2 v5.8h, v27.4s\nsqxtun2 v6.8h, v29.4s\nsqxtun2 v7.8h, v31.4s\n"                  \
-  "uqxtn v0.8b, v0.8h\nuqxtn v2.8b, v2.8h\nuqxtn v4.8b, v4.8h\nuqxtn v6.8b, v6.8h\n"                              \
-  "movi v9.16b, #128\n"                                                                                           \
-  "uqxtn2 v0.16b, v1.8h\nuqxtn2 v2.16b, v3.8h\nuqxtn2 v4.16b, v5.8h\nuqxtn2 v6.16b, v7.8h\n"                      \
-  "umin v0.16b, v0.16b, v8.16b\numin v2.16b, v2.16b, v8.16b\numin v4.16b, v4.16b, v8.16b\n"                       \
-  "umin v6.16b, v6.16b, v8.16b\n"                                                                                 \
+#define EQ_DW_NARROW_RELU                                                                        \
+  "sqxtun v0.4h, v16.4s\nsqxtun v1.4h, v18.4s\nsqxtun v2.4h, v20.4s\nsqxtun v3.4h, v22.4s\n"     \
+  "sqxtun v4.4h, v24.4s\nsqxtun v5.4h, v26.4s\nsqxtun v6.4h, v28.4s\nsqxtun v7.4h, v30.4s\n"     \
+  "sqxtun2 v0.8h, v17.4s\nsqxtun2 v1.8h, v19.4s\nsqxtun2 v2.8h, v21.4s\nsqxtun2 v3.8h, v23.4s\n" \
+  "sqxtun2 v4.8h, v25.4s\nsqxtun2 v5.8h, v27.4s\nsqxtun2 v6.8h, v29.4s\nsqxtun2 v7.8h, v31.4s\n" \
+  "uqxtn v0.8b, v0.8h\nuqxtn v2.8b, v2.8h\nuqxtn v4.8b, v4.8h\nuqxtn v6.8b, v6.8h\n"             \
+  "movi v9.16b, #128\n"                                                                          \
+  "uqxtn2 v0.16b, v1.8h\nuqxtn2 v2.16b, v3.8h\nuqxtn2 v4.16b, v5.8h\nuqxtn2 v6.16b, v7.8h\n"     \
+  "umin v0.16b, v0.16b, v8.16b\numin v2.16b, v2.16b, v8.16b\numin v4.16b, v4.16b, v8.16b\n"      \
+  "umin v6.16b, v6.16b, v8.16b\n"                                                                \
   "eor v0.16b, v0.16b, v9.16b\neor v2.16b, v2.16b, v9.16b\neor v4.16b, v4.16b, v9.16b\neor v6.16b, v6.16b, v9.16b\n"
 
-#define EQ_DW_NARROW                                                                                              \
-  "sqxtn v0.4h, v16.4s\nsqxtn v1.4h, v18.4s\nsqxtn v2.4h, v20.4s\nsqxtn v3.4h, v22.4s\n"                          \
-  "sqxtn v4.4h, v24.4s\nsqxtn v5.4h, v26.4s\nsqxtn v6.4h, v28.4s\nsqxtn v7.4h, v30.4s\n"                          \
-  "sqxtn2 v0.8h, v17.4s\nsqxtn2 v1.8h, v19.4s\nsqxtn2 v2.8h, v21.4s\nsqxtn2 v3.8h, v23.4s\n"                      \
-  "sqxtn2 v4.8h, v25.4s\nsqxtn2 v5.8h, v27.4s\nsqxtn2 v6.8h, v29.4s\nsqxtn2 v7.8h, v31.4s\n"                      \
-  "ldp q8, q9, [%[b], #336]\nldr q10, [%[b], #368]\n"                                                             \
+#define EQ_DW_NARROW                                                                                                 \
+  "sqxtn v0.4h, v16.4s\nsqxtn v1.4h, v18.4s\nsqxtn v2.4h, v20.4s\nsqxtn v3.4h, v22.4s\n"                             \
+  "sqxtn v4.4h, v24.4s\nsqxtn v5.4h, v26.4s\nsqxtn v6.4h, v28.4s\nsqxtn v7.4h, v30.4s\n"                             \
+  "sqxtn2 v0.8h, v17.4s\nsqxtn2 v1.8h, v19.4s\nsqxtn2 v2.8h, v21.4s\nsqxtn2 v3.8h, v23.4s\n"                         \
+  "sqxtn2 v4.8h, v25.4s\nsqxtn2 v5.8h, v27.4s\nsqxtn2 v6.8h, v29.4s\nsqxtn2 v7.8h, v31.4s\n"                         \
+  "ldp q8, q9, [%[b], #272]\nldr q10, [%[b], #304]\n"                                                                \
   "sqadd v0.8h, v0.8h, v10.8h\nsqadd v1.8h, v1.8h, v10.8h\nsqadd v2.8h, v2.8h, v10.8h\nsqadd v3.8h, v3.8h, v10.8h\n" \
   "sqadd v4.8h, v4.8h, v10.8h\nsqadd v5.8h, v5.8h, v10.8h\nsqadd v6.8h, v6.8h, v10.8h\nsqadd v7.8h, v7.8h, v10.8h\n" \
-  "sqxtn v0.8b, v0.8h\nsqxtn v2.8b, v2.8h\nsqxtn v4.8b, v4.8h\nsqxtn v6.8b, v6.8h\n"                              \
-  "sqxtn2 v0.16b, v1.8h\nsqxtn2 v2.16b, v3.8h\nsqxtn2 v4.16b, v5.8h\nsqxtn2 v6.16b, v7.8h\n"                      \
-  "smin v0.16b, v0.16b, v8.16b\nsmin v2.16b, v2.16b, v8.16b\nsmin v4.16b, v4.16b, v8.16b\n"                       \
-  "smin v6.16b, v6.16b, v8.16b\n"                                                                                 \
-  "smax v0.16b, v0.16b, v9.16b\nsmax v2.16b, v2.16b, v9.16b\nsmax v4.16b, v4.16b, v9.16b\n"                       \
+  "sqxtn v0.8b, v0.8h\nsqxtn v2.8b, v2.8h\nsqxtn v4.8b, v4.8h\nsqxtn v6.8b, v6.8h\n"                                 \
+  "sqxtn2 v0.16b, v1.8h\nsqxtn2 v2.16b, v3.8h\nsqxtn2 v4.16b, v5.8h\nsqxtn2 v6.16b, v7.8h\n"                         \
+  "smin v0.16b, v0.16b, v8.16b\nsmin v2.16b, v2.16b, v8.16b\nsmin v4.16b, v4.16b, v8.16b\n"                          \
+  "smin v6.16b, v6.16b, v8.16b\n"                                                                                    \
+  "smax v0.16b, v0.16b, v9.16b\nsmax v2.16b, v2.16b, v9.16b\nsmax v4.16b, v4.16b, v9.16b\n"                          \
   "smax v6.16b, v6.16b, v9.16b\n"
 
 /* From sums to codes in v0, v2, v4 and v6; the common case has no branch. */
-#define EQ_DW_FINISH_RELU                                                                                \
-  "ldp q0, q1, [%[b], #64]\nldp q2, q3, [%[b], #96]\nldp q10, q11, [%[b], #128]\n"                        \
-  "ldp q12, q13, [%[b], #288]\nldr q8, [%[b], #320]\n"                                                   \
-  EQ_DW_ALL(sqrdmulh, EQ_DW_MULTIPLIER)                                                                  \
-  EQ_DW_SHIFT_4(16, 18, 17, 19) EQ_DW_SHIFT_4(20, 22, 21, 23)                                            \
-  EQ_DW_SHIFT_4(24, 26, 25, 27) EQ_DW_SHIFT_4(28, 30, 29, 31) EQ_DW_NARROW_RELU
-#define EQ_DW_FINISH                                                                                     \
-  EQ_DW_CONSTANTS "ldr q8, [%[b], #320]\ntbz %w[form], #1, 6f\n"                                         \
-  EQ_DW_ALL(sqdmulh, EQ_DW_MULTIPLIER) "b 7f\n"                                                          \
-  "6:\n" EQ_DW_ALL(sqrdmulh, EQ_DW_MULTIPLIER) EQ_DW_DOWN                                                \
-  "7:\n" EQ_DW_ALL(srshl, EQ_DW_SHIFT) "tbz %w[form], #0, 8f\n" EQ_DW_NARROW "b 9f\n"                    \
+#define EQ_DW_FINISH_RELU                                                                                      \
+  EQ_DW_CONSTANTS "ldr q8, [%[b], #256]\n" EQ_DW_ALL(sqrdmulh, EQ_DW_MULTIPLIER) EQ_DW_ALL(srshl, EQ_DW_SHIFT) \
+      EQ_DW_NARROW_RELU
+#define EQ_DW_FINISH                                                                  \
+  EQ_DW_CONSTANTS "ldr q8, [%[b], #256]\ntbz %w[form], #1, 6f\n"                      \
+  EQ_DW_ALL(sqdmulh, EQ_DW_MULTIPLIER) "b 7f\n"                                       \
+  "6:\n" EQ_DW_ALL(sqrdmulh, EQ_DW_MULTIPLIER) EQ_DW_DOWN                             \
+  "7:\n" EQ_DW_ALL(srshl, EQ_DW_SHIFT) "tbz %w[form], #0, 8f\n" EQ_DW_NARROW "b 9f\n" \
   "8:\n" EQ_DW_NARROW_RELU "9:\n"
 
-#define EQ_DW_STORE_ALONG                                                                                \
-  "str q0, [%[out]]\nstr q2, [%[out], %[step]]\nstr q4, [%[out], %[step2]]\nstr q6, [%[out], %[step3]]\n"
-#define EQ_DW_STORE_ANY                                                                                  \
-  "str q0, [%[out0]]\nstr q2, [%[out1]]\nstr q4, [%[out2]]\nstr q6, [%[out3]]\n"                         \
-  "add %[out0], %[out0], %[out_step]\nadd %[out1], %[out1], %[out_step]\n"                               \
+#define EQ_DW_STORE_ANY                                                          \
+  "str q0, [%[out0]]\nstr q2, [%[out1]]\nstr q4, [%[out2]]\nstr q6, [%[out3]]\n" \
+  "add %[out0], %[out0], %[out_step]\nadd %[out1], %[out1], %[out_step]\n"       \
   "add %[out2], %[out2], %[out_step]\nadd %[out3], %[out3], %[out_step]\n"
 
-#define EQ_DW_CLOBBERS                                                                                             \
-  "cc", "memory", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14",  \
-      "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", \
+#define EQ_DW_CLOBBERS                                                                                           \
+  "cc", "memory", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", \
+      "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29",   \
+      "v30",                                                                                                     \
       "v31"
 
 /* How the assembly makes codes of sums. */
@@ -221,62 +162,28 @@ typedef struct eq_depthwise_fours {
   int32_t fours; /* >= 1 */
 } eq_depthwise_fours;
 
-/* All of f with the first `taps` offsets and weights of b: nine, or an even number above 0. */
+/* All of f with the first `taps` offsets and weights of b, an even number above 0. */
 EQ_ALWAYS_INLINE void eq_depthwise_any(const eq_depthwise_fours *f, const eq_depthwise_lanes *b, int32_t taps,
                                        int32_t form) {
   const int8_t *x0 = f->x[0], *x1 = f->x[1], *x2 = f->x[2], *x3 = f->x[3];
   int8_t *out0 = f->out[0], *out1 = f->out[1], *out2 = f->out[2], *out3 = f->out[3];
   int32_t fours = f->fours;
-#define EQ_DW_POINTERS                                                                                             \
-  [x0] "+&r"(x0), [x1] "+&r"(x1), [x2] "+&r"(x2), [x3] "+&r"(x3), [out0] "+&r"(out0), [out1] "+&r"(out1),          \
+#define EQ_DW_POINTERS                                                                                    \
+  [x0] "+&r"(x0), [x1] "+&r"(x1), [x2] "+&r"(x2), [x3] "+&r"(x3), [out0] "+&r"(out0), [out1] "+&r"(out1), \
       [out2] "+&r"(out2), [out3] "+&r"(out3), [fours] "+&r"(fours)
 #define EQ_DW_INPUTS [b] "r"(b), [x_step] "r"(f->x_step), [out_step] "r"(f->out_step), [form] "r"(form)
-  if (taps == 9) {
-#define EQ_DW_NINE(finish)                                                                                          \
-  __asm__ volatile(EQ_DW_LOAD_OFFSETS "1:\n" EQ_DW_SUMS_9 finish EQ_DW_STORE_ANY "cbnz %w[fours], 1b\n"             \
-                   : EQ_DW_POINTERS                                                                                 \
-                   : EQ_DW_INPUTS                                                                                   \
-                   : "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", "x17", EQ_DW_CLOBBERS)
-    if (form == 0) {
-      EQ_DW_NINE(EQ_DW_FINISH_RELU);
-    } else {
-      EQ_DW_NINE(EQ_DW_FINISH);
-    }
-    return;
-  }
   const size_t *o, *end = b->offsets + taps;
   size_t o0, o1;
   const int8_t *w;
-#define EQ_DW_PAIRS(finish)                                                                                   \
-  __asm__ volatile("1:\n" EQ_DW_SUMS_PAIRS EQ_DW_MOVE_ANY finish EQ_DW_STORE_ANY "cbnz %w[fours], 1b\n"        \
-                   : EQ_DW_POINTERS, [o] "=&r"(o), [w] "=&r"(w), [o0] "=&r"(o0), [o1] "=&r"(o1)                \
-                   : EQ_DW_INPUTS, [end] "r"(end)                                                             \
+#define EQ_DW_PAIRS(finish)                                                                             \
+  __asm__ volatile("1:\n" EQ_DW_SUMS_PAIRS EQ_DW_MOVE_ANY finish EQ_DW_STORE_ANY "cbnz %w[fours], 1b\n" \
+                   : EQ_DW_POINTERS, [o] "=&r"(o), [w] "=&r"(w), [o0] "=&r"(o0), [o1] "=&r"(o1)         \
+                   : EQ_DW_INPUTS, [end] "r"(end)                                                       \
                    : EQ_DW_CLOBBERS)
   if (form == 0) {
     EQ_DW_PAIRS(EQ_DW_FINISH_RELU);
   } else {
     EQ_DW_PAIRS(EQ_DW_FINISH);
-  }
-}
-
-/* `fours` >= 1 times four pixels of a 3x3 window that lie `a` bytes apart, as do the window's taps along that axis; the
- * weights are in the order along, then across. Codes go `step` bytes apart. */
-EQ_ALWAYS_INLINE void eq_depthwise_along(int8_t *out, size_t step, const int8_t *x, size_t a, size_t across,
-                                         int32_t fours, const eq_depthwise_lanes *b, int32_t form) {
-  const int8_t *x0 = x, *x1 = x + across, *x2 = x + 2 * across;
-  const size_t step4 = 4 * step;
-  out -= step4; /* as it moves on before codes are stored */
-#define EQ_DW_ALONG(finish)                                                                                          \
-  __asm__ volatile("1:\n" EQ_DW_SUMS_3X3_ALONG finish EQ_DW_STORE_ALONG "cbnz %w[fours], 1b\n"                        \
-                   : [x0] "+&r"(x0), [x1] "+&r"(x1), [x2] "+&r"(x2), [out] "+&r"(out), [fours] "+&r"(fours)           \
-                   : [b] "r"(b), [a] "r"(a), [a2] "r"(2 * a), [a3] "r"(3 * a), [a4] "r"(4 * a), [a5] "r"(5 * a),      \
-                     [step] "r"(step), [step2] "r"(2 * step), [step3] "r"(3 * step), [step4] "r"(step4),              \
-                     [form] "r"(form)                                                                                 \
-                   : EQ_DW_CLOBBERS)
-  if (form == 0) {
-    EQ_DW_ALONG(EQ_DW_FINISH_RELU);
-  } else {
-    EQ_DW_ALONG(EQ_DW_FINISH);
   }
 }
 

@@ -7,7 +7,7 @@
 #include "edgeq/fixed_point.h"
 #include "kernels/kernels.h"
 #include "kernels/neon/depthwise_narrow_neon.h"
-#include "kernels/neon/depthwise_neon.h"
+#include "kernels/neon/depthwise_nine_neon.h"
 #include "kernels/neon/depthwise_walk_neon.h"
 #include "kernels/requant.h"
 
@@ -138,6 +138,14 @@ EQ_ALWAYS_INLINE void run_pixels(int8_t *const *out, const int8_t *const *x, con
   }
 }
 
+EQ_ALWAYS_INLINE void run_assembly(const eq_depthwise_fours *f, const block *b) {
+  if (b->taps == 9) {
+    eq_depthwise_nine(f, &b->lanes, b->form);
+  } else {
+    eq_depthwise_any(f, &b->lanes, b->taps, b->form);
+  }
+}
+
 /* All pixels of a walk, four at a time by assembly where it can. The last four may begin with pixels that were made
  * before: they are made once more, for out overlaps nothing. */
 EQ_ALWAYS_INLINE void run_walk(int8_t *out, const int8_t *x, const block *b, const eq_walk *w, int quads) {
@@ -156,7 +164,7 @@ EQ_ALWAYS_INLINE void run_walk(int8_t *out, const int8_t *x, const block *b, con
     eq_take_pixels(outs, xs, &at, w, 4);
     if (assembly) {
       const eq_depthwise_fours four = {{xs[0], xs[1], xs[2], xs[3]}, {outs[0], outs[1], outs[2], outs[3]}, 0, 0, 1};
-      eq_depthwise_any(&four, &b->lanes, b->taps, b->form);
+      run_assembly(&four, b);
     } else if (quads == 2) {
       run_pixels(outs, xs, b, 4, 2);
     } else {
@@ -175,21 +183,32 @@ EQ_ALWAYS_INLINE void run_fours(int8_t **out, const int8_t **x, const block *b, 
   const size_t x_step = line ? w->x_pixel : w->x_line, x_across = line ? w->x_line : w->x_pixel;
   const size_t out_step = line ? w->out_pixel : w->out_line, out_across = line ? w->out_line : w->out_pixel;
   const int32_t fours = (line ? w->pixels : w->lines) / 4, count = line ? w->lines : w->pixels;
-  for (int32_t i = 0; i < count && fours > 0; i++) {
+  if (fours > 0 && count > 0 && shared) {
+    const size_t x_line = 4 * (size_t)(fours - 1) * x_step, out_line = 4 * (size_t)(fours - 1) * out_step;
+    const eq_depthwise_lines f = {
+        .out = *out,
+        .x = *x,
+        .a = x_step,
+        .across = b->lanes.offsets[3],
+        .step = out_step,
+        .x_wrap = x_across - x_line,
+        .out_wrap = out_across - out_line,
+        .fours = fours,
+        .lines = count,
+    };
+    eq_depthwise_along(&f, &b->lanes, b->form);
+  }
+  for (int32_t i = 0; i < count && fours > 0 && !shared; i++) {
     const int8_t *from = *x + (size_t)i * x_across;
     int8_t *to = *out + (size_t)i * out_across;
-    if (shared) {
-      eq_depthwise_along(to, out_step, from, x_step, b->lanes.offsets[3], fours, &b->lanes, b->form);
-    } else {
-      const eq_depthwise_fours f = {
-          .x = {from, from + x_step, from + 2 * x_step, from + 3 * x_step},
-          .out = {to, to + out_step, to + 2 * out_step, to + 3 * out_step},
-          .x_step = 4 * x_step,
-          .out_step = 4 * out_step,
-          .fours = fours,
-      };
-      eq_depthwise_any(&f, &b->lanes, b->taps, b->form);
-    }
+    const eq_depthwise_fours f = {
+        .x = {from, from + x_step, from + 2 * x_step, from + 3 * x_step},
+        .out = {to, to + out_step, to + 2 * out_step, to + 3 * out_step},
+        .x_step = 4 * x_step,
+        .out_step = 4 * out_step,
+        .fours = fours,
+    };
+    run_assembly(&f, b);
   }
   *x += 4 * (size_t)fours * x_step;
   *out += 4 * (size_t)fours * out_step;
@@ -271,8 +290,6 @@ EQ_ALWAYS_INLINE void copy_scales(eq_depthwise_lanes *lanes, const eq_linear_s8 
     vst1q_s32(lanes->shifts + 4 * q + 4, high);
     vst1q_s32(lanes->away + 4 * q, vandq_s32(low, away));
     vst1q_s32(lanes->away + 4 * q + 4, vandq_s32(high, away));
-    vst1q_s32(lanes->powers + 4 * q, vshlq_s32(vdupq_n_s32(1), vaddq_s32(low, vdupq_n_s32(31))));
-    vst1q_s32(lanes->powers + 4 * q + 4, vshlq_s32(vdupq_n_s32(1), vaddq_s32(high, vdupq_n_s32(31))));
   }
 }
 
