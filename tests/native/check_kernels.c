@@ -151,6 +151,7 @@ eq_linear_s8 draw_linear(harness *h, int32_t n, int32_t reach) {
   }
   eq_linear_s8 linear = {.bias = bias, .multipliers = multipliers, .shifts = shifts, .zero = draw(h, -128, 127),
                          .act_min = -128, .act_max = 127, .mode = draw_mode(h)};
+  if (chance(h, 30)) linear.zero = -128; /* of what ReLU leaves, as a rule */
   if (chance(h, 50)) linear.act_min = linear.zero; /* ReLU */
   if (chance(h, 30)) linear.act_max = draw(h, linear.act_min, 127);
   if (chance(h, 10)) linear.act_min = draw(h, -128, linear.act_max);

@@ -29,6 +29,16 @@ TILE_INLINE void find_rows(const int8_t *row[ROWS], const int8_t *run, size_t st
   }
 }
 
+/* sums = bias, loaded for each row: copies between registers would take the multipliers' time. */
+TILE_INLINE void load_bias(int32x4_t sums[2 * ROWS], const int32_t *bias, int rows) {
+#pragma GCC unroll 8
+  for (int r = 0; r < rows; r++) {
+    __asm__ volatile("ldp %q0, %q1, [%2]"
+                     : "=w"(sums[2 * r]), "=w"(sums[2 * r + 1])
+                     : "r"(bias), "m"(*(const int32_t(*)[GROUP])bias));
+  }
+}
+
 /* sums = bias + the products of rows first .. first + rows - 1 with one group of channels, whose blocks begin at w. */
 TILE_INLINE void multiply_rows(int32x4_t sums[2 * ROWS], const int32_t *bias, const eq_gemm_rows *x, size_t first,
                                const int8_t *w, int rows) {
@@ -39,19 +49,9 @@ TILE_INLINE void multiply_rows(int32x4_t sums[2 * ROWS], const int32_t *bias, co
   size_t at = 0;
   if (whole == 0) {
     find_rows(row, x->runs[0] + first * stride, stride, rows);
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; r++) {
-      sums[2 * r] = vld1q_s32(bias);
-      sums[2 * r + 1] = vld1q_s32(bias + 4);
-    }
+    load_bias(sums, bias, rows);
   } else {
-    /* loaded for each row, behind the products: copies between registers would take the multipliers' time */
-#pragma GCC unroll 8
-    for (int r = 0; r < rows; r++) {
-      __asm__ volatile("ldp %q0, %q1, [%2]"
-                       : "=w"(sums[2 * r]), "=w"(sums[2 * r + 1])
-                       : "r"(bias), "m"(*(const int32_t(*)[GROUP])bias));
-    }
+    load_bias(sums, bias, rows);
     int32_t i = 0;
     do {
       find_rows(row, x->runs[i] + first * stride, stride, rows);

@@ -12,8 +12,6 @@
 #include "kernels/packed.h"
 #include "kernels/requant.h"
 
-enum { FIT_ROWS = 32 /* from which looking for the results' range is worth it */ };
-
 /* What all tiles of a call share. */
 typedef struct product {
   const eq_gemm_rows *x;
@@ -24,8 +22,8 @@ typedef struct product {
   const eq_linear_s8 *linear;
   eq_codes codes;
   eq_requant_form form;
-  bool relu; /* form UP, and the zero point is the least code */
-  bool fit;  /* results lie within int16 */
+  bool relu;  /* form UP or SINGLE, and the zero point is the least code */
+  bool plain; /* results lie within int16, and the codes' bounds are -128 and 127 */
   /* the last channels where they are no whole group */
   eq_linear_s8 last;
   int32_t bias[GROUP];
@@ -63,8 +61,7 @@ TILE_INLINE void store_row(const place *at, const product *p, int32x4_t *sums, i
 }
 
 /* A tile of codes from sums, bias included. */
-TILE_INLINE void store_rows(const place *at, const product *p, int32x4_t *sums, int rows, eq_requant_form form, bool relu,
-                            bool fit) {
+TILE_INLINE void store_rows(const place *at, const product *p, int32x4_t *sums, int rows, eq_requant_form form, bool relu) {
   eq_channels4 c[2];
   eq_load_channels8(c, at->linear, at->channel, form);
 #pragma GCC unroll 16
@@ -72,11 +69,29 @@ TILE_INLINE void store_rows(const place *at, const product *p, int32x4_t *sums, 
   int8_t *out = at->out;
 #pragma GCC unroll 4
   for (int r = 0; r < rows; r += 2, out += 2 * at->stride, sums += 4) {
-    const int8x16_t codes = fit    ? eq_codes16_relu_fit(sums[0], sums[1], sums[2], sums[3], &p->codes)
-                            : relu ? eq_codes16_relu(sums[0], sums[1], sums[2], sums[3], &p->codes)
-                                   : eq_codes16(sums[0], sums[1], sums[2], sums[3], &p->codes);
+    const int8x16_t codes = relu ? eq_codes16_relu(sums[0], sums[1], sums[2], sums[3], &p->codes)
+                                 : eq_codes16(sums[0], sums[1], sums[2], sums[3], &p->codes);
     vst1_s8(out, vget_low_s8(codes));
     vst1_s8(out + at->stride, vget_high_s8(codes));
+  }
+}
+
+/* The same of channels first .. first + 7 where p->plain holds: results of 16 bits need no saturation, and that to codes is
+ * their clamp. */
+TILE_INLINE void store_plain_rows(int8_t *out, size_t stride, const eq_linear_s8 *linear, int32_t first,
+                                  const eq_codes *bounds, int32x4_t *sums, int rows, eq_requant_form form, bool relu) {
+  eq_channels4 c[2];
+  eq_load_channels8(c, linear, first, form);
+#pragma GCC unroll 16
+  for (int i = 0; i < 2 * rows; i++) sums[i] = eq_requant4(sums[i], &c[i % 2], form);
+#pragma GCC unroll 4
+  for (int r = 0; r < rows; r += 2, out += 2 * stride, sums += 4) {
+    const int8x16_t codes = relu ? eq_plain_codes16_relu(sums[0], sums[1], sums[2], sums[3], bounds)
+                                 : eq_plain_codes16(sums[0], sums[1], sums[2], sums[3], bounds);
+    /* one instruction for each half; compilers copy halves to other registers first */
+    int8_t(*even)[GROUP] = (int8_t(*)[GROUP])out, (*odd)[GROUP] = (int8_t(*)[GROUP])(out + stride);
+    __asm__("str %d1, %0" : "=Q"(*even) : "w"(codes));
+    __asm__("st1 {%1.d}[1], %0" : "=Q"(*odd) : "w"(codes));
   }
 }
 
@@ -89,27 +104,24 @@ __attribute__((noinline)) static void store_slowly(const place *at, int32_t *sum
 }
 
 /* The forms of common layers get code of their own. */
-#define STORE(store, at, sums, rows, channels, ...)                                      \
-  if (p->relu) {                                                                         \
-    store(at, p, sums, __VA_ARGS__, EQ_FORM_UP, true);                                   \
-  } else if (p->form == EQ_FORM_RIGHT) {                                                 \
-    store(at, p, sums, __VA_ARGS__, EQ_FORM_RIGHT, false);                               \
-  } else if (p->form == EQ_FORM_AWAY) {                                                  \
-    store(at, p, sums, __VA_ARGS__, EQ_FORM_AWAY, false);                                \
-  } else if (p->form == EQ_FORM_UP) {                                                    \
-    store(at, p, sums, __VA_ARGS__, EQ_FORM_UP, false);                                  \
-  } else if (p->form == EQ_FORM_SINGLE) {                                                \
-    store(at, p, sums, __VA_ARGS__, EQ_FORM_SINGLE, false);                              \
-  } else {                                                                               \
-    int32_t found[(rows) * (channels)];                                                  \
-    for (int i = 0; i < (rows) * (channels) / 4; i++) vst1q_s32(found + 4 * i, sums[i]); \
-    store_slowly(at, found, rows, channels);                                             \
+#define STORE(store, at, sums, channels, size)                                            \
+  if (p->relu && p->form == EQ_FORM_UP) {                                                 \
+    store(at, p, sums, size, EQ_FORM_UP, true);                                           \
+  } else if (p->relu) {                                                                   \
+    store(at, p, sums, size, EQ_FORM_SINGLE, true);                                       \
+  } else if (p->form == EQ_FORM_RIGHT) {                                                  \
+    store(at, p, sums, size, EQ_FORM_RIGHT, false);                                       \
+  } else if (p->form == EQ_FORM_AWAY) {                                                   \
+    store(at, p, sums, size, EQ_FORM_AWAY, false);                                        \
+  } else if (p->form == EQ_FORM_UP) {                                                     \
+    store(at, p, sums, size, EQ_FORM_UP, false);                                          \
+  } else if (p->form == EQ_FORM_SINGLE) {                                                 \
+    store(at, p, sums, size, EQ_FORM_SINGLE, false);                                      \
+  } else {                                                                                \
+    int32_t found[ROWS * GROUP];                                                          \
+    for (int i = 0; i < 2 * (size); i++) vst1q_s32(found + 4 * i, sums[i]);               \
+    store_slowly(at, found, 2 * (size) * 4 / (channels), channels);                       \
   }
-
-TILE_INLINE void store_any_rows(const place *at, const product *p, int32x4_t *sums, int rows, eq_requant_form form,
-                                bool relu) {
-  store_rows(at, p, sums, rows, form, relu, false);
-}
 
 static void copy_codes(int8_t *out, size_t stride, const int8_t *codes, int32_t rows, int32_t n) {
   for (int32_t r = 0; r < rows; r++) {
@@ -117,24 +129,17 @@ static void copy_codes(int8_t *out, size_t stride, const int8_t *codes, int32_t 
   }
 }
 
-/* `tiles` times `rows` rows, an even number, from number `row` on. */
-TILE_INLINE void run_rows(int8_t *out, const product *p, size_t row, int32_t tiles, int rows) {
-  for (; tiles > 0; tiles--, row += (size_t)rows, out += (size_t)rows * p->out_stride) {
-    const int8_t *group = p->w;
-    for (int32_t channel = 0; channel < p->n; channel += GROUP, group += p->group_bytes) {
-      int8_t codes[ROWS * GROUP];
-      place at = {out + channel, p->out_stride, p->linear, channel};
-      const bool whole = channel + GROUP <= p->n;
-      if (!whole) at = (place){codes, GROUP, &p->last, 0};
-      int32x4_t sums[2 * ROWS];
-      multiply_rows(sums, at.linear->bias + at.channel, p->x, row, group + HEAD_BYTES, rows);
-      if (rows == ROWS && p->fit) {
-        store_rows(&at, p, sums, rows, EQ_FORM_UP, true, true);
-      } else {
-        STORE(store_any_rows, &at, sums, rows, GROUP, rows)
-      }
-      if (!whole) copy_codes(out + channel, p->out_stride, codes, rows, p->n - channel);
-    }
+/* Channels first .. n - 1 of `rows` rows, an even number, from number `row` on. */
+TILE_INLINE void run_rows(int8_t *out, const product *p, size_t row, int32_t first, int rows) {
+  const int8_t *group = p->w + (size_t)(first / GROUP) * p->group_bytes;
+  for (int32_t channel = first; channel < p->n; channel += GROUP, group += p->group_bytes) {
+    int8_t codes[ROWS * GROUP];
+    const bool whole = channel + GROUP <= p->n;
+    const place at = whole ? (place){out + channel, p->out_stride, p->linear, channel} : (place){codes, GROUP, &p->last, 0};
+    int32x4_t sums[2 * ROWS];
+    multiply_rows(sums, at.linear->bias + at.channel, p->x, row, group + HEAD_BYTES, rows);
+    STORE(store_rows, &at, sums, GROUP, rows)
+    if (!whole) copy_codes(out + channel, p->out_stride, codes, rows, p->n - channel);
   }
 }
 
@@ -146,14 +151,50 @@ TILE_INLINE void run_groups(const place *at, const product *p, size_t row, const
     chains[i] = i < 2 * groups ? vld1q_s32(at->linear->bias + at->channel + 4 * i) : vdupq_n_s32(0);
   }
   add_row(chains, p->x, row, group + HEAD_BYTES, p->group_bytes, groups);
-  STORE(store_row, at, chains, 1, groups *GROUP, groups)
+  STORE(store_row, at, chains, groups *GROUP, groups)
 }
 
-TARGET static void run_8(int8_t *out, const product *p, size_t row, int32_t tiles) { run_rows(out, p, row, tiles, 8); }
+__attribute__((noinline)) TARGET static void run_8(int8_t *out, const product *p, size_t row, int32_t first) {
+  run_rows(out, p, row, first, 8);
+}
 
-TARGET static void run_4(int8_t *out, const product *p, size_t row) { run_rows(out, p, row, 1, 4); }
+TARGET static void run_4(int8_t *out, const product *p, size_t row) { run_rows(out, p, row, 0, 4); }
 
-TARGET static void run_2(int8_t *out, const product *p, size_t row) { run_rows(out, p, row, 1, 2); }
+TARGET static void run_2(int8_t *out, const product *p, size_t row) { run_rows(out, p, row, 0, 2); }
+
+/* `tiles` times eight rows where p->plain holds, in the form that the layer has. */
+TILE_INLINE void run_plain(int8_t *out, const product *p, int32_t tiles, eq_requant_form form, bool relu) {
+  /* stores of codes might change what pointers lead to, as far as the compiler knows, but not these */
+  const eq_gemm_rows x = *p->x;
+  const eq_linear_s8 linear = *p->linear;
+  const eq_codes bounds = p->codes;
+  const size_t out_stride = p->out_stride, group_bytes = p->group_bytes;
+  const int32_t whole = p->n & -GROUP;
+  const int8_t *w = p->w + HEAD_BYTES;
+  for (size_t row = 0; tiles > 0; tiles--, row += ROWS, out += ROWS * out_stride) {
+    const int8_t *group = w;
+    for (int32_t channel = 0; channel < whole; channel += GROUP, group += group_bytes) {
+      int32x4_t sums[2 * ROWS];
+      multiply_rows(sums, linear.bias + channel, &x, row, group, ROWS);
+      store_plain_rows(out + channel, out_stride, &linear, channel, &bounds, sums, ROWS, form, relu);
+    }
+    if (whole < p->n) run_8(out, p, row, whole);
+  }
+}
+
+TARGET static void run_up(int8_t *out, const product *p, int32_t tiles) { run_plain(out, p, tiles, EQ_FORM_UP, true); }
+
+TARGET static void run_away(int8_t *out, const product *p, int32_t tiles) {
+  run_plain(out, p, tiles, EQ_FORM_AWAY, false);
+}
+
+TARGET static void run_single(int8_t *out, const product *p, int32_t tiles) {
+  run_plain(out, p, tiles, EQ_FORM_SINGLE, false);
+}
+
+TARGET static void run_single_relu(int8_t *out, const product *p, int32_t tiles) {
+  run_plain(out, p, tiles, EQ_FORM_SINGLE, true);
+}
 
 TARGET static void run_1(int8_t *out, const product *p, size_t row) {
   const int8_t *group = p->w;
@@ -207,15 +248,24 @@ static inline void run_product(int8_t *out, size_t out_stride, const eq_gemm_row
   p.linear = linear;
   p.codes = eq_codes_of(linear);
   p.form = eq_requant_form_of(linear, n);
-  if (p.form == EQ_FORM_EXACT && eq_largest_shift(linear->shifts, n) < 0) p.form = EQ_FORM_RIGHT;
-  p.relu = p.form == EQ_FORM_UP && linear->act_min == linear->zero;
-  p.fit = p.relu && m >= FIT_ROWS && eq_results_fit_s16(linear, n, k);
-  if (n % GROUP != 0) find_last(&p);
-  size_t row = 0;
-  if (m >= 8) {
-    row = (size_t)m & ~(size_t)7;
-    run_8(out, &p, 0, m / 8);
+  if (p.form == EQ_FORM_EXACT && eq_largest_shift(linear->shifts, n) < 0) {
+    /* negative results, which alone tell the forms apart, are clamped by an activation */
+    p.form = linear->act_min >= linear->zero ? EQ_FORM_SINGLE : EQ_FORM_RIGHT;
   }
+  p.relu = (p.form == EQ_FORM_UP || p.form == EQ_FORM_SINGLE) && linear->act_min == linear->zero;
+  p.plain = m >= ROWS && (p.relu || p.form == EQ_FORM_AWAY || p.form == EQ_FORM_SINGLE) && linear->act_min == INT8_MIN &&
+            linear->act_max == INT8_MAX && eq_results_fit_s16(linear, n, k);
+  if (n % GROUP != 0) find_last(&p);
+  const size_t tiled = (size_t)m & ~(size_t)(ROWS - 1);
+  size_t row = 0;
+  if (p.plain) {
+    (p.form == EQ_FORM_UP     ? run_up
+     : p.form == EQ_FORM_AWAY ? run_away
+     : p.relu                 ? run_single_relu
+                              : run_single)(out, &p, m / ROWS);
+    row = tiled;
+  }
+  for (; row < tiled; row += ROWS) run_8(out + row * out_stride, &p, row, 0);
   if ((m & 4) != 0) {
     run_4(out + row * out_stride, &p, row);
     row += 4;

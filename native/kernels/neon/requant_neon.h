@@ -176,12 +176,18 @@ EQ_ALWAYS_INLINE bool eq_results_fit_s16(const eq_linear_s8 *linear, int32_t n, 
   return vmaxvq_s32(largest) < INT16_MAX; /* a negative result's magnitude may be larger by one */
 }
 
-/* eq_codes16_relu of results that lie within int16. */
-EQ_ALWAYS_INLINE int8x16_t eq_codes16_relu_fit(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t d,
-                                               const eq_codes *codes) {
+/* Codes of results that lie within int16, for bounds -128 and 127; in the second function the zero point is -128. */
+EQ_ALWAYS_INLINE int8x16_t eq_plain_codes16(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t d, const eq_codes *codes) {
   const int16x8_t low = vuzp1q_s16(vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b));
   const int16x8_t high = vuzp1q_s16(vreinterpretq_s16_s32(c), vreinterpretq_s16_s32(d));
-  const uint8x16_t above = vminq_u8(vqmovun_high_s16(vqmovun_s16(low), high), codes->above);
+  return vqmovn_high_s16(vqmovn_s16(vqaddq_s16(low, codes->zero)), vqaddq_s16(high, codes->zero));
+}
+
+EQ_ALWAYS_INLINE int8x16_t eq_plain_codes16_relu(int32x4_t a, int32x4_t b, int32x4_t c, int32x4_t d,
+                                                 const eq_codes *codes) {
+  const int16x8_t low = vuzp1q_s16(vreinterpretq_s16_s32(a), vreinterpretq_s16_s32(b));
+  const int16x8_t high = vuzp1q_s16(vreinterpretq_s16_s32(c), vreinterpretq_s16_s32(d));
+  const uint8x16_t above = vqmovun_high_s16(vqmovun_s16(low), high);
   return vreinterpretq_s8_u8(vaddq_u8(above, codes->zero_code));
 }
 
