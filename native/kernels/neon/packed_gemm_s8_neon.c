@@ -4,6 +4,7 @@
 #include "edgeq/fixed_point.h"
 #include "kernels/kernels.h"
 #include "kernels/neon/packed_row_neon.h"
+#include "kernels/neon/packed_short_neon.h"
 #include "kernels/neon/packed_tiles_neon.h"
 #include "kernels/neon/requant_neon.h"
 #include "kernels/packed.h"
@@ -22,6 +23,7 @@ typedef struct product {
   size_t group_bytes;
   size_t run_bytes; /* rounded up to whole blocks */
   int32_t n;
+  int32_t chains; /* of all groups: the bits that any has */
 } product;
 
 /* The products that may be chained in a group, from its head. */
@@ -59,6 +61,11 @@ EQ_ALWAYS_INLINE void run_tiles(int8_t *out, size_t out_stride, const product *p
       .shifts = linear->shifts, .x_stride = p->x->stride, .run_bytes = p->run_bytes, .groups = groups,
       .row_tiles = row_tiles,
   };
+  const int32_t rest = p->x->run % 16;
+  if (p->x->n_runs == 1 && p->x->run > 16 && 1 <= rest && rest <= 8) {
+    tiles.n_runs = 0; /* the last block's upper half is padding */
+    tiles.run_bytes -= 16;
+  }
   for (int i = 0; i < 8; i++) tiles.zeros[i] = (int16_t)linear->zero;
   if (count == CHANNELS) {
     eq_run_tiles(&tiles, form);
@@ -91,7 +98,8 @@ EQ_ALWAYS_INLINE void run_row(int8_t *out, const product *p, int32_t r, eq_requa
       .multipliers = linear->multipliers, .shifts = linear->shifts,
   };
   for (int i = 0; i < 8; i++) row.zeros[i] = (int16_t)linear->zero;
-  if (pairs > 0) eq_run_row(&row, form);
+  const bool chained = p->chains % 4 == 0 && p->x->n_runs == 1 && p->run_bytes >= 32;
+  if (pairs > 0) eq_run_row(&row, chained, form);
   if (count == 0) return;
   const last_channels last = last_channels_of(linear, first, count);
   int8_t codes[2 * CHANNELS];
@@ -102,12 +110,22 @@ EQ_ALWAYS_INLINE void run_row(int8_t *out, const product *p, int32_t r, eq_requa
   row.bias = last.bias;
   row.multipliers = last.multipliers;
   row.shifts = last.shifts;
-  eq_run_row(&row, form);
+  eq_run_row(&row, chained, form);
   copy_bytes(out + first, codes, count);
 }
 
+/* Many short rows times sixteen channels; false when it cannot be. */
+EQ_ALWAYS_INLINE bool run_short(int8_t *out, size_t out_stride, const product *p, int32_t m, eq_requant_form form) {
+  if (p->x->n_runs * p->x->run > EQ_SHORT_INPUTS || p->n != EQ_SHORT_CHANNELS || m < EQ_GEMM_ROWS) return false;
+  eq_short_channels channels;
+  if (!eq_load_short(&channels, p->weights, p->group_bytes, p->linear, 0, form)) return false;
+  eq_run_short(out, out_stride, p->x->runs[0], p->x->stride, m, &channels, form);
+  return true;
+}
+
 EQ_ALWAYS_INLINE void run_fast(int8_t *out, size_t out_stride, const product *p, int32_t m, eq_requant_form form) {
-  const int32_t row_tiles = form == EQ_FORM_EXACT ? 0 : m / ROWS;
+  if (form != EQ_FORM_RIGHT && run_short(out, out_stride, p, m, form)) return;
+  const int32_t row_tiles = form == EQ_FORM_RIGHT ? 0 : m / ROWS;
   if (row_tiles > 0) run_tiles(out, out_stride, p, row_tiles, form);
   for (int32_t r = row_tiles * ROWS; r < m; r++) run_row(out + (size_t)r * out_stride, p, r, form);
 }
@@ -163,25 +181,32 @@ EQ_ALWAYS_INLINE void run_any(int8_t *out, size_t out_stride, const product *p, 
   }
 }
 
-/* True when the assembly can do it. */
-static bool is_fast(const product *p, eq_requant_form form) {
-  const eq_linear_s8 *linear = p->linear;
-  if (linear->act_min != INT8_MIN || linear->act_max != INT8_MAX) return false;
-  if (form == EQ_FORM_DOUBLE || form == EQ_FORM_WIDE || p->x->n_runs == 0 || p->x->run == 0) return false;
+static int32_t chains_of(const product *p) {
   int32_t chains = 0;
   const int8_t *group = p->weights;
 #pragma GCC unroll 4
   for (int32_t g = (p->n + CHANNELS - 1) / CHANNELS; g > 0; g--, group += p->group_bytes) chains |= chain_of(group);
-  return p->n > 0 && chains % 2 == 0; /* no chain of 1 */
+  return chains;
+}
+
+/* True when the assembly can do it. */
+static bool is_fast(const product *p, eq_requant_form form) {
+  const eq_linear_s8 *linear = p->linear;
+  if (linear->act_min != INT8_MIN || linear->act_max != INT8_MAX) return false;
+  if (form == EQ_FORM_DOUBLE || form == EQ_FORM_WIDE || form == EQ_FORM_EXACT) return false;
+  if (p->x->n_runs == 0 || p->x->run == 0) return false;
+  return p->n > 0 && p->chains % 2 == 0; /* no chain of 1 */
 }
 
 void eq_packed_gemm_s8_neon(int8_t *out, size_t out_stride, const eq_gemm_rows *x, const int8_t *w, int32_t m,
                             int32_t n, const eq_linear_s8 *linear) {
-  const product p = {
+  product p = {
       .x = x, .weights = w, .linear = linear, .n = n, .run_bytes = ((size_t)x->run + 15) / 16 * 16,
       .group_bytes = eq_packed_group_bytes(EQ_LAYOUT_C4K16, x->n_runs * x->run),
   };
-  const eq_requant_form form = eq_requant_form_of(linear, n);
+  p.chains = chains_of(&p);
+  eq_requant_form form = eq_requant_form_of(linear, n);
+  if (form == EQ_FORM_EXACT && eq_largest_shift(linear->shifts, n) < 0) form = EQ_FORM_RIGHT;
 #define RUN(run, form) \
   case form: run(out, out_stride, &p, m, form); break;
   if (is_fast(&p, form)) {
@@ -189,7 +214,7 @@ void eq_packed_gemm_s8_neon(int8_t *out, size_t out_stride, const eq_gemm_rows *
       RUN(run_fast, EQ_FORM_UP)
       RUN(run_fast, EQ_FORM_AWAY)
       RUN(run_fast, EQ_FORM_SINGLE)
-      default: run_fast(out, out_stride, &p, m, EQ_FORM_EXACT);
+      default: run_fast(out, out_stride, &p, m, EQ_FORM_RIGHT);
     }
     return;
   }

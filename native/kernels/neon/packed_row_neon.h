@@ -32,13 +32,11 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
   EQ_ROW_LOW(EQ_MUL) EQ_ROW_HIGH(EQ_MUL) EQ_ROW_LOW(EQ_MLA) EQ_ROW_HIGH(EQ_MLA)      \
   EQ_PAIRS4(op, 24, 25, 26, 27, 16, 17, 18, 19) EQ_PAIRS4(op, 28, 29, 30, 31, 20, 21, 22, 23)
 
-#define EQ_ROW_WEIGHTS               \
-  "ldp q1, q2, [x1]\n"               \
-  "ldp q3, q4, [x1, #32]\n"          \
-  "ldp q5, q6, [x2]\n"               \
-  "ldp q7, q8, [x2, #32]\n"          \
-  "add x1, x1, #64\n"                \
-  "add x2, x2, #64\n"
+/* Single loads: a pair costs a larger core more than two. */
+#define EQ_ROW_WEIGHTS_AT(w0, w1, w2, w3)                                                     \
+  "ldr q1, [x1, #" w0 "]\n" "ldr q2, [x1, #" w1 "]\n" "ldr q3, [x1, #" w2 "]\n" "ldr q4, [x1, #" w3 "]\n" \
+  "ldr q5, [x2, #" w0 "]\n" "ldr q6, [x2, #" w1 "]\n" "ldr q7, [x2, #" w2 "]\n" "ldr q8, [x2, #" w3 "]\n"
+#define EQ_ROW_WEIGHTS EQ_ROW_WEIGHTS_AT("0", "16", "32", "48") "add x1, x1, #64\n" "add x2, x2, #64\n"
 #define EQ_ROW_RUN                   \
   "ldr x0, [x6], #8\n"               \
   EQ_ROW_WEIGHTS                     \
@@ -48,16 +46,31 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
   "cmp x5, x4\n"
 #define EQ_ROW_PAIR                  \
   "ldp x6, x7, [x13]\n"              \
-  "add x1, x1, #16\n"                \
+  "add x1, x2, #16\n"                \
   "add x2, x1, x3\n"
 #define EQ_ROW_CONSTANTS             \
-  "ldp q9, q10, [x9]\n"              \
-  "ldp q11, q12, [x10]\n"            \
+  "ldr q9, [x9]\n"                   \
+  "ldr q10, [x9, #16]\n"             \
+  "ldr q11, [x10]\n"                 \
+  "ldr q12, [x10, #16]\n"            \
   "ldr d13, [x11]\n"                 \
-  "ldr q14, [x13, #88]\n"            \
   "add x9, x9, #32\n"                \
   "add x10, x10, #32\n"              \
   "add x11, x11, #8\n"
+
+/* The first two blocks of a pair where there is one run. */
+#define EQ_ROW_FIRST_BLOCK           \
+  "add x1, x2, #16\n"                \
+  "ldr q0, [x0]\n"                   \
+  "add x2, x1, x3\n"                 \
+  EQ_ROW_WEIGHTS_AT("0", "16", "32", "48") \
+  "mov x5, #32\n"                    \
+  "cmp x5, x4\n"
+#define EQ_ROW_SECOND_BLOCK                       \
+  "ldr q0, [x0, #16]\n"                           \
+  EQ_ROW_WEIGHTS_AT("64", "80", "96", "112")      \
+  "add x1, x1, #128\n"                            \
+  "add x2, x2, #128\n"
 
 /* The sums of the finished pair go to v24 and v28. */
 #define EQ_ROW_ADD_QUADS \
@@ -65,31 +78,26 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
 #define EQ_ROW_ADD_DOUBLES EQ_WITH("addp", 24, 24, 26) EQ_WITH("addp", 28, 28, 30)
 #define EQ_ROW_ADD_BIAS EQ_WITH("add", 24, 24, 9) EQ_WITH("add", 28, 28, 10)
 
-/* Requantization in steps; the fifth frees v26, v27, v30 and v31, the sixth all sums and leaves results in v9 and v10. */
-#define EQ_EXACT_1 "movi v15.8b, #31\n" "sub v13.8b, v13.8b, v15.8b\n" "sxtl v13.8h, v13.8b\n"
-#define EQ_EXACT_2 "sxtl v15.4s, v13.4h\n" "sxtl2 v13.4s, v13.8h\n"
-#define EQ_EXACT_3                              \
-  "smull v25.2d, v24.2s, v11.2s\n"              \
-  "smull2 v24.2d, v24.4s, v11.4s\n"             \
-  "smull v29.2d, v28.2s, v12.2s\n"              \
-  "smull2 v28.2d, v28.4s, v12.4s\n"             \
-  "sxtl v26.2d, v15.2s\n"                       \
-  "sxtl2 v27.2d, v15.4s\n"                      \
-  "sxtl v30.2d, v13.2s\n"                       \
-  "sxtl2 v31.2d, v13.4s\n"
-#define EQ_EXACT_4                              \
-  "ssra v25.2d, v25.2d, #63\n"                  \
-  "ssra v24.2d, v24.2d, #63\n"                  \
-  "ssra v29.2d, v29.2d, #63\n"                  \
-  "ssra v28.2d, v28.2d, #63\n"
-#define EQ_EXACT_5                              \
-  "srshl v25.2d, v25.2d, v26.2d\n"              \
-  "srshl v24.2d, v24.2d, v27.2d\n"              \
-  "srshl v29.2d, v29.2d, v30.2d\n"              \
-  "srshl v28.2d, v28.2d, v31.2d\n"
-#define EQ_EXACT_6 "uzp1 v9.4s, v25.4s, v24.4s\n" "uzp1 v10.4s, v29.4s, v28.4s\n"
+/* Requantization in steps; the fifth frees all sums and leaves results in v9 and v10. */
+#define EQ_ROW_SHORTS "sxtl v13.8h, v13.8b\n"
+#define EQ_ROW_SHIFTS "sxtl v15.4s, v13.4h\n" "sxtl2 v13.4s, v13.8h\n"
+/* Form RIGHT as eq_requant4 has it. */
+#define EQ_RIGHT_3                              \
+  "neg v25.4s, v24.4s\n"                        \
+  "neg v29.4s, v28.4s\n"                        \
+  "neg v11.4s, v11.4s\n"                        \
+  "neg v12.4s, v12.4s\n"                        \
+  "smin v25.4s, v25.4s, v24.4s\n"               \
+  "smin v29.4s, v29.4s, v28.4s\n"               \
+  "cmlt v26.4s, v24.4s, #0\n"                   \
+  "cmlt v27.4s, v28.4s, #0\n"
+#define EQ_RIGHT_4 "sqdmulh v25.4s, v25.4s, v11.4s\n" "sqdmulh v29.4s, v29.4s, v12.4s\n"
+#define EQ_RIGHT_5                              \
+  "eor v25.16b, v25.16b, v26.16b\n"             \
+  "eor v29.16b, v29.16b, v27.16b\n"             \
+  "srshl v9.4s, v25.4s, v15.4s\n"               \
+  "srshl v10.4s, v29.4s, v13.4s\n"
 
-#define EQ_SHORT_1 "sxtl v13.8h, v13.8b\n"
 #define EQ_SHORT_5 "srshl v9.4s, v24.4s, v15.4s\n" "srshl v10.4s, v28.4s, v13.4s\n"
 #define EQ_ROW_LESS_ONE "ssra v24.4s, v24.4s, #31\n" "ssra v28.4s, v28.4s, #31\n"
 
@@ -98,17 +106,19 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
   "sqxtn2 v9.8h, v10.4s\n"                \
   "sqadd v9.8h, v9.8h, v14.8h\n"          \
   "sqxtn v9.8b, v9.8h\n"                  \
-  "str d9, [x8]\n"
+  "str d9, [x8]\n"                       \
+  "add x8, x8, #8\n"
 
-#define EQ_RUN_ROW(row, step1, step2, step3, step4, step5, step6)                                 \
+#define EQ_RUN_ROW(row, step3, step4, step5)                                                      \
   do {                                                                                            \
     register const eq_row *job __asm__("x13") = (row);                                            \
     __asm__ volatile(                                                                             \
-        "ldp x1, x3, [x13, #16]\n"                                                                \
+        "ldp x2, x3, [x13, #16]\n"                                                                \
         "ldp x8, x14, [x13, #32]\n"                                                               \
         "ldp x4, x12, [x13, #48]\n"                                                               \
         "ldp x9, x10, [x13, #64]\n"                                                               \
         "ldr x11, [x13, #80]\n"                                                                   \
+        "ldr q14, [x13, #88]\n"                                                                   \
         EQ_ROW_PAIR EQ_ROW_RUN                                                                    \
         EQ_ROW_SUMS("saddlp")                                                                     \
         "b.eq 2f\n"                                                                               \
@@ -129,19 +139,18 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
         "3:\n" /* the pair is summed up */                                                        \
         "subs x12, x12, #1\n"                                                                     \
         "b.eq 4f\n"                                                                               \
-        "mov x1, x2\n" /* a pair's first block, and the finished pair's codes */                  \
-        EQ_ROW_PAIR EQ_ROW_RUN EQ_ROW_CONSTANTS                                                   \
-        EQ_ROW_ADD_QUADS EQ_ROW_LOW(EQ_MUL) step1 EQ_ROW_ADD_DOUBLES EQ_ROW_HIGH(EQ_MUL)          \
-        EQ_ROW_ADD_BIAS EQ_ROW_LOW(EQ_MLA) step2 step3 step4 EQ_ROW_HIGH(EQ_MLA) step5            \
-        EQ_PAIRS4("saddlp", 26, 27, 30, 31, 18, 19, 22, 23) step6                                 \
+        EQ_ROW_PAIR EQ_ROW_RUN EQ_ROW_CONSTANTS /* a pair's first block, and the finished pair's codes */ \
+        EQ_ROW_ADD_QUADS EQ_ROW_LOW(EQ_MUL) EQ_ROW_SHORTS EQ_ROW_ADD_DOUBLES EQ_ROW_HIGH(EQ_MUL)  \
+        EQ_ROW_ADD_BIAS EQ_ROW_LOW(EQ_MLA) EQ_ROW_SHIFTS step3 step4 EQ_ROW_HIGH(EQ_MLA) step5    \
+        EQ_PAIRS4("saddlp", 26, 27, 30, 31, 18, 19, 22, 23)                                       \
         EQ_PAIRS4("saddlp", 24, 25, 28, 29, 16, 17, 20, 21)                                       \
         EQ_ROW_CODES                                                                              \
-        "add x8, x8, #8\n"                                                                        \
         "b.ne 1b\n"                                                                               \
         "b 2b\n"                                                                                  \
         "4:\n" /* the last pair's codes */                                                        \
         EQ_ROW_CONSTANTS                                                                          \
-        EQ_ROW_ADD_QUADS step1 EQ_ROW_ADD_DOUBLES step2 EQ_ROW_ADD_BIAS step3 step4 step5 step6   \
+        EQ_ROW_ADD_QUADS EQ_ROW_SHORTS EQ_ROW_ADD_DOUBLES EQ_ROW_SHIFTS EQ_ROW_ADD_BIAS           \
+        step3 step4 step5                                                                         \
         EQ_ROW_CODES                                                                              \
         : "+r"(job)                                                                               \
         :                                                                                         \
@@ -151,17 +160,77 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
           "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31");                         \
   } while (0)
 
-/* All codes of the row in one of the forms EXACT, UP, AWAY and SINGLE. */
-static inline void eq_run_row(const eq_row *row, eq_requant_form form) {
+/* The same for one run of two blocks or more, where chains are of 4 products or 8: a pair begins with two blocks chained,
+ * among which there is room for the finished pair's codes. */
+#define EQ_RUN_CHAINED_ROW(row, step3, step4, step5)                                              \
+  do {                                                                                            \
+    register const eq_row *job __asm__("x13") = (row);                                            \
+    __asm__ volatile(                                                                             \
+        "ldp x2, x3, [x13, #16]\n"                                                                \
+        "ldp x8, x14, [x13, #32]\n"                                                               \
+        "ldp x4, x12, [x13, #48]\n"                                                               \
+        "ldp x9, x10, [x13, #64]\n"                                                               \
+        "ldr x0, [x13]\n"                                                                         \
+        "ldr x11, [x13, #80]\n"                                                                   \
+        "ldr q14, [x13, #88]\n"                                                                   \
+        "ldr x0, [x0]\n"                                                                          \
+        "add x0, x0, x14\n"                                                                       \
+        EQ_ROW_FIRST_BLOCK                                                                        \
+        EQ_ROW_LOW(EQ_MUL) EQ_ROW_HIGH(EQ_MUL) EQ_ROW_LOW(EQ_MLA) EQ_ROW_HIGH(EQ_MLA)             \
+        EQ_ROW_SECOND_BLOCK                                                                       \
+        EQ_ROW_LOW(EQ_MLA_LOW) EQ_ROW_HIGH(EQ_MLA_LOW) EQ_ROW_LOW(EQ_MLA) EQ_ROW_HIGH(EQ_MLA)     \
+        EQ_PAIRS4("saddlp", 24, 25, 26, 27, 16, 17, 18, 19)                                       \
+        EQ_PAIRS4("saddlp", 28, 29, 30, 31, 20, 21, 22, 23)                                       \
+        "b.eq 2f\n"                                                                               \
+        "1:\n" /* one more block */                                                               \
+        "ldr q0, [x0, x5]\n"                                                                      \
+        EQ_ROW_WEIGHTS                                                                            \
+        "add x5, x5, #16\n"                                                                       \
+        "cmp x5, x4\n"                                                                            \
+        EQ_ROW_SUMS("sadalp")                                                                     \
+        "b.ne 1b\n"                                                                               \
+        "2:\n" /* the pair is summed up */                                                        \
+        "subs x12, x12, #1\n"                                                                     \
+        "b.eq 4f\n"                                                                               \
+        EQ_ROW_FIRST_BLOCK EQ_ROW_CONSTANTS                                                  \
+        EQ_ROW_ADD_QUADS EQ_ROW_LOW(EQ_MUL) EQ_ROW_SHORTS EQ_ROW_ADD_DOUBLES EQ_ROW_HIGH(EQ_MUL)  \
+        EQ_ROW_ADD_BIAS EQ_ROW_LOW(EQ_MLA) EQ_ROW_SHIFTS step3 EQ_ROW_HIGH(EQ_MLA) step4          \
+        EQ_ROW_SECOND_BLOCK                                                                       \
+        EQ_ROW_LOW(EQ_MLA_LOW) step5 EQ_ROW_HIGH(EQ_MLA_LOW)                                      \
+        EQ_ROW_CODES                                                                              \
+        EQ_ROW_LOW(EQ_MLA) EQ_ROW_HIGH(EQ_MLA)                                                    \
+        EQ_PAIRS4("saddlp", 24, 25, 26, 27, 16, 17, 18, 19)                                       \
+        EQ_PAIRS4("saddlp", 28, 29, 30, 31, 20, 21, 22, 23)                                       \
+        "b.ne 1b\n"                                                                               \
+        "b 2b\n"                                                                                  \
+        "4:\n" /* the last pair's codes */                                                        \
+        EQ_ROW_CONSTANTS                                                                     \
+        EQ_ROW_ADD_QUADS EQ_ROW_SHORTS EQ_ROW_ADD_DOUBLES EQ_ROW_SHIFTS EQ_ROW_ADD_BIAS           \
+        step3 step4 step5                                                                         \
+        EQ_ROW_CODES                                                                              \
+        : "+r"(job)                                                                               \
+        :                                                                                         \
+        : "cc", "memory", "x0", "x1", "x2", "x3", "x4", "x5", "x8", "x9", "x10", "x11", "x12",    \
+          "x14", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", \
+          "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24",     \
+          "v25", "v26", "v27", "v28", "v29", "v30", "v31");                                       \
+  } while (0)
+
+/* All codes of the row in one of the forms RIGHT, UP, AWAY and SINGLE. */
+static inline void eq_run_row(const eq_row *row, bool chained, eq_requant_form form) {
 #define EQ_HIGH(op) EQ_WITH(op, 24, 24, 11) EQ_WITH(op, 28, 28, 12)
-  if (form == EQ_FORM_EXACT) {
-    EQ_RUN_ROW(row, EQ_EXACT_1, EQ_EXACT_2, EQ_EXACT_3, EQ_EXACT_4, EQ_EXACT_5, EQ_EXACT_6);
+  if (form == EQ_FORM_RIGHT && chained) {
+    EQ_RUN_CHAINED_ROW(row, EQ_RIGHT_3, EQ_RIGHT_4, EQ_RIGHT_5);
+  } else if (form == EQ_FORM_RIGHT) {
+    EQ_RUN_ROW(row, EQ_RIGHT_3, EQ_RIGHT_4, EQ_RIGHT_5);
   } else if (form == EQ_FORM_UP) {
-    EQ_RUN_ROW(row, EQ_SHORT_1, EQ_EXACT_2, EQ_HIGH("sqrdmulh"), "", EQ_SHORT_5, "");
+    EQ_RUN_ROW(row, EQ_HIGH("sqrdmulh"), "", EQ_SHORT_5);
   } else if (form == EQ_FORM_AWAY) {
-    EQ_RUN_ROW(row, EQ_SHORT_1, EQ_EXACT_2, EQ_HIGH("sqrdmulh"), EQ_ROW_LESS_ONE, EQ_SHORT_5, "");
+    EQ_RUN_ROW(row, EQ_HIGH("sqrdmulh"), EQ_ROW_LESS_ONE, EQ_SHORT_5);
+  } else if (chained) {
+    EQ_RUN_CHAINED_ROW(row, EQ_HIGH("sqdmulh"), "", EQ_SHORT_5);
   } else {
-    EQ_RUN_ROW(row, EQ_SHORT_1, EQ_EXACT_2, EQ_HIGH("sqdmulh"), "", EQ_SHORT_5, "");
+    EQ_RUN_ROW(row, EQ_HIGH("sqdmulh"), "", EQ_SHORT_5);
   }
 #undef EQ_HIGH
 }

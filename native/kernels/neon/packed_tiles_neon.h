@@ -15,7 +15,7 @@
 typedef struct eq_tiles {
   const int8_t *first_run;         /*   0 */
   const int8_t *const *other_runs; /*   8 */
-  int64_t n_runs;                  /*  16: > 0 */
+  int64_t n_runs;                  /*  16: 0 where half a block follows the only run */
   const int8_t *weights;           /*  24 */
   int8_t *out;                     /*  32 */
   size_t out_stride;               /*  40 */
@@ -43,6 +43,7 @@ _Static_assert(offsetof(eq_tiles, zeros) == 152, "assembly knows these offsets")
  * c in v(16 + 4 * c + r). */
 #define EQ_MUL(sum, x, w) "smull v" #sum ".8h, v" #x ".8b, v" #w ".8b\n"
 #define EQ_MLA(sum, x, w) "smlal2 v" #sum ".8h, v" #x ".16b, v" #w ".16b\n"
+#define EQ_MLA_LOW(sum, x, w) "smlal v" #sum ".8h, v" #x ".8b, v" #w ".8b\n"
 #define EQ_PAIRS(op, sum, pairs) op " v" #sum ".4s, v" #pairs ".8h\n"
 #define EQ_WITH(op, to, a, b) op " v" #to ".4s, v" #a ".4s, v" #b ".4s\n"
 
@@ -75,12 +76,23 @@ _Static_assert(offsetof(eq_tiles, zeros) == 152, "assembly knows these offsets")
   "mov x5, #16\n"             \
   "cmp x5, x6\n"
 
+/* Single loads: on every core a pair costs as much as two or more. */
+#define EQ_LOAD_WEIGHTS       \
+  "ldr q4, [x4]\n"            \
+  "ldr q5, [x4, #16]\n"       \
+  "ldr q6, [x4, #32]\n"       \
+  "ldr q7, [x4, #48]\n"       \
+  "add x4, x4, #64\n"
+
 /* What a new tile loads: its first run, its first block of weights behind the group's head. */
 #define EQ_LOAD_TILE               \
   "ldp x23, x7, [x21]\n"           \
   "ldr x8, [x21, #16]\n"           \
-  "ldp q4, q5, [x4, #16]\n"        \
-  "ldp q6, q7, [x4, #48]\n"
+  "ldr q4, [x4, #16]\n"            \
+  "ldr q5, [x4, #32]\n"            \
+  "ldr q6, [x4, #48]\n"            \
+  "ldr q7, [x4, #64]\n"            \
+  "add x4, x4, #80\n"
 /* What the finished tile's requantization needs. */
 #define EQ_LOAD_CONSTANTS              \
   "ldr q8, [x15, x22, lsl #4]\n"       \
@@ -118,18 +130,15 @@ _Static_assert(offsetof(eq_tiles, zeros) == 152, "assembly knows these offsets")
         "lsl x28, x28, #2\n"                                                                      \
         EQ_LOAD_TILE                                                                              \
         EQ_ROWS_OF_RUN                                                                            \
-        "add x4, x4, #80\n"                                                                       \
         EQ_LOAD_ROWS                                                                              \
         EQ_FOUR_CHANNELS("saddlp")                                                                \
         "b.eq 2f\n"                                                                               \
         "1:\n" /* one more block of a run */                                                      \
-        "ldp q4, q5, [x4]\n"                                                                      \
-        "ldp q6, q7, [x4, #32]\n"                                                                 \
+        EQ_LOAD_WEIGHTS                                                                           \
         "ldr q0, [x0, x5]\n"                                                                      \
         "ldr q1, [x1, x5]\n"                                                                      \
         "ldr q2, [x2, x5]\n"                                                                      \
         "ldr q3, [x3, x5]\n"                                                                      \
-        "add x4, x4, #64\n"                                                                       \
         "add x5, x5, #16\n"                                                                       \
         "cmp x5, x6\n"                                                                            \
         EQ_FOUR_CHANNELS("sadalp")                                                                \
@@ -137,15 +146,27 @@ _Static_assert(offsetof(eq_tiles, zeros) == 152, "assembly knows these offsets")
         "2:\n"                                                                                    \
         "subs x8, x8, #1\n"                                                                       \
         "b.eq 3f\n"                                                                               \
+        "b.mi 7f\n"                                                                               \
         "ldr x23, [x7], #8\n" /* the first block of another run */                                \
-        "ldp q4, q5, [x4]\n"                                                                      \
-        "ldp q6, q7, [x4, #32]\n"                                                                 \
+        EQ_LOAD_WEIGHTS                                                                           \
         EQ_ROWS_OF_RUN                                                                            \
-        "add x4, x4, #64\n"                                                                       \
         EQ_LOAD_ROWS                                                                              \
         EQ_FOUR_CHANNELS("sadalp")                                                                \
         "b.ne 1b\n"                                                                               \
         "b 2b\n"                                                                                  \
+        "7:\n" /* half a block behind the only run */                                             \
+        EQ_LOAD_WEIGHTS                                                                           \
+        "ldr d0, [x0, x5]\n"                                                                      \
+        "ldr d1, [x1, x5]\n"                                                                      \
+        "ldr d2, [x2, x5]\n"                                                                      \
+        "ldr d3, [x3, x5]\n"                                                                      \
+        EQ_MUL4(8, 9, 10, 11, 4) EQ_MUL4(12, 13, 14, 15, 5)                                       \
+        EQ_PAIRS4("sadalp", 16, 17, 18, 19, 8, 9, 10, 11)                                         \
+        EQ_MUL4(8, 9, 10, 11, 6)                                                                  \
+        EQ_PAIRS4("sadalp", 20, 21, 22, 23, 12, 13, 14, 15)                                       \
+        EQ_MUL4(12, 13, 14, 15, 7)                                                                \
+        EQ_PAIRS4("sadalp", 24, 25, 26, 27, 8, 9, 10, 11)                                         \
+        EQ_PAIRS4("sadalp", 28, 29, 30, 31, 12, 13, 14, 15)                                       \
         "3:\n" /* the tile is summed up */                                                        \
         "ldp x14, x15, [x21, #40]\n"                                                              \
         "ldp x16, x17, [x21, #56]\n"                                                              \
@@ -178,7 +199,6 @@ _Static_assert(offsetof(eq_tiles, zeros) == 152, "assembly knows these offsets")
         EQ_LOAD_TILE                                                                              \
         EQ_LOAD_CONSTANTS                                                                         \
         EQ_ROWS_OF_RUN                                                                            \
-        "add x4, x4, #80\n"                                                                       \
         EQ_LOAD_ROWS                                                                              \
         EQ_OUT_ROWS                                                                               \
         EQ_ADD_QUADS                                                                              \
