@@ -59,7 +59,7 @@ class Comparison:
 
 def compare(path: Path, *, rounds: int = ROUNDS) -> Comparison:
     """Time one model on every runtime that is installed; LiteRT must be. Raises ImportError when it is not."""
-    model = api.convert(path)
+    model = api.convert(path, board="host")
     value = model.plan.values[model.inputs[0].value]
     low, high = value.dtype.limits
     x = np.random.default_rng(0).integers(low, high + 1, model.inputs[0].shape).astype(value.dtype.numpy)
