@@ -263,7 +263,7 @@ void eq_op_conv2d(const eq_step_io *io, const eq_conv2d_params *p) {
   if (!packed && io->part != 0) return; /* row-major weights are not worth dividing */
   const int8_t *end = in + (size_t)p->input[N] * (size_t)p->input[H] * (size_t)p->input[W] * (size_t)p->input[C];
   const uint32_t pixels = (uint32_t)(p->output[N] * p->output[H] * p->output[W]);
-  if (packed && p->groups == 1 && pixels < io->parts * PART_PIXELS) {
+  if (packed && io->parts > 1 && p->groups == 1 && pixels < io->parts * PART_PIXELS) {
     run_packed_channels(io, p, out, in, end, weights, &linear);
     return;
   }

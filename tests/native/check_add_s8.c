@@ -22,7 +22,7 @@ static void draw_term(harness *h, int32_t *multiplier, int32_t *shift) {
 static eq_add_params draw_params(harness *h) {
   eq_add_params p = {.element_bytes = 1, .sign = chance(h, 80) ? 1 : -1, .mode = draw_mode(h)};
   p.left_shift = chance(h, 70) ? 20 : draw(h, 0, 20);
-  p.zero_a = draw(h, -128, 127), p.zero_b = draw(h, -128, 127), p.zero = draw(h, -128, 127);
+  p.zero_a = draw(h, -128, 127), p.zero_b = draw(h, -128, 127), p.zero = chance(h, 30) ? -128 : draw(h, -128, 127);
   draw_term(h, &p.multiplier_a, &p.shift_a);
   draw_term(h, &p.multiplier_b, &p.shift_b);
   draw_multiplier(h, 255 << p.left_shift, -31, 30, &p.multiplier, &p.shift);

@@ -15,8 +15,10 @@ typedef struct operand {
 EQ_ALWAYS_INLINE operand operand_of(int32_t zero, int32_t left_shift, int32_t multiplier, int32_t shift, bool half,
                                  eq_requant_form form) {
   const int32_t total = left_shift - half, second = eq_min32(total, 14);
+  int8x16_t zeros = vdupq_n_s8((int8_t)zero);
+  __asm__("" : "+w"(zeros)); /* that its halves are the same would move codes' high halves down to meet the low one */
   return (operand){
-      .zero = vdupq_n_s8((int8_t)zero),
+      .zero = zeros,
       .first_shift = vdupq_n_s16((int16_t)(total - second)),
       .second = vdup_n_s16((int16_t)(1 << second)),
       .scale = eq_scale_of(multiplier, shift, form),
@@ -42,9 +44,16 @@ EQ_ALWAYS_INLINE void widen(int32x4_t x[4], int8x16_t codes, const operand *o) {
   x[3] = vmull_high_s16(high, second);
 }
 
-/* half: the first operand is multiplied by one half; its form and the second's is `terms`. */
+/* True when the codes' bounds are -128, which is also the zero point, and 127, and no sum's result leaves int16; for form
+ * UP, half as below and a second shift < 0, which make a sum at most 255 << left_shift, < 2^28. */
+static inline bool is_plain(const eq_add_params *p) {
+  return p->zero == INT8_MIN && p->act_min == INT8_MIN && p->act_max == INT8_MAX &&
+         eq_requant_double(255 << p->left_shift, p->multiplier, p->shift) < INT16_MAX;
+}
+
+/* half: the first operand is multiplied by one half; its form and the second's is `terms`. plain: see is_plain. */
 EQ_ALWAYS_INLINE void add(int8_t *out, const int8_t *a, int32_t a_step, const int8_t *b, int32_t b_step, int32_t n,
-                          const eq_add_params *p, bool half, eq_requant_form terms, eq_requant_form form) {
+                          const eq_add_params *p, bool half, bool plain, eq_requant_form terms, eq_requant_form form) {
   const operand first = operand_of(p->zero_a, p->left_shift, p->multiplier_a, p->shift_a, half, terms);
   const operand second = operand_of(p->zero_b, p->left_shift, p->multiplier_b, p->shift_b, false, terms);
   const eq_channels4 scale = eq_scale_of(p->multiplier, p->shift, form);
@@ -60,8 +69,10 @@ EQ_ALWAYS_INLINE void add(int8_t *out, const int8_t *a, int32_t a_step, const in
     const int32x4_t term_a = term(u[i], &first, half, terms), term_b = term(v[i], &second, false, terms); \
     u[i] = eq_requant4(half ? vaddq_s32(term_a, term_b) : vmlaq_s32(term_a, term_b, sign), &scale, form); \
   }                                                                                                       \
-  y[0] = eq_codes16(u[0], u[1], u[2], u[3], &codes);                                                      \
-  y[1] = eq_codes16(u[4], u[5], u[6], u[7], &codes)
+  _Pragma("GCC unroll 2") for (int i = 0; i < 2; i++) {                                                   \
+    y[i] = plain ? eq_plain_codes16_relu(u[4 * i], u[4 * i + 1], u[4 * i + 2], u[4 * i + 3], &codes)      \
+                 : eq_codes16(u[4 * i], u[4 * i + 1], u[4 * i + 2], u[4 * i + 3], &codes);                \
+  }
   EQ_FOR_32(out, a, a_step, b, b_step, n, ADD_32);
 }
 
@@ -79,18 +90,20 @@ void eq_add_s8_neon(int8_t *out, const int8_t *a, int32_t a_step, const int8_t *
   const bool half = p->sign > 0 && is_half(q.left_shift, q.multiplier_a, q.shift_a);
   const eq_requant_form terms = eq_scale_form(q.mode, half ? q.shift_b : eq_max32(q.shift_a, q.shift_b), false);
   const eq_requant_form form = eq_scale_form(q.mode, q.shift, q.act_min >= q.zero);
-  if (half && terms == EQ_FORM_AWAY && form == EQ_FORM_UP) {
-    add(out, a, a_step, b, b_step, n, &q, true, EQ_FORM_AWAY, EQ_FORM_UP);
+  if (half && terms == EQ_FORM_AWAY && form == EQ_FORM_UP && is_plain(&q)) {
+    add(out, a, a_step, b, b_step, n, &q, true, true, EQ_FORM_AWAY, EQ_FORM_UP);
+  } else if (half && terms == EQ_FORM_AWAY && form == EQ_FORM_UP) {
+    add(out, a, a_step, b, b_step, n, &q, true, false, EQ_FORM_AWAY, EQ_FORM_UP);
   } else if (half && terms == EQ_FORM_AWAY && form == EQ_FORM_AWAY) {
-    add(out, a, a_step, b, b_step, n, &q, true, EQ_FORM_AWAY, EQ_FORM_AWAY);
+    add(out, a, a_step, b, b_step, n, &q, true, false, EQ_FORM_AWAY, EQ_FORM_AWAY);
   } else if (half && terms == EQ_FORM_SINGLE && form == EQ_FORM_SINGLE) {
-    add(out, a, a_step, b, b_step, n, &q, true, EQ_FORM_SINGLE, EQ_FORM_SINGLE);
+    add(out, a, a_step, b, b_step, n, &q, true, false, EQ_FORM_SINGLE, EQ_FORM_SINGLE);
   } else if (q.mode == EQ_MODE_DOUBLE) {
-    add(out, a, a_step, b, b_step, n, &q, false, EQ_FORM_DOUBLE, EQ_FORM_DOUBLE);
+    add(out, a, a_step, b, b_step, n, &q, false, false, EQ_FORM_DOUBLE, EQ_FORM_DOUBLE);
   } else if (q.mode == EQ_MODE_SINGLE) {
-    add(out, a, a_step, b, b_step, n, &q, false, EQ_FORM_WIDE, EQ_FORM_WIDE);
+    add(out, a, a_step, b, b_step, n, &q, false, false, EQ_FORM_WIDE, EQ_FORM_WIDE);
   } else {
-    add(out, a, a_step, b, b_step, n, &q, false, EQ_FORM_EXACT, EQ_FORM_EXACT);
+    add(out, a, a_step, b, b_step, n, &q, false, false, EQ_FORM_EXACT, EQ_FORM_EXACT);
   }
 }
 #endif
