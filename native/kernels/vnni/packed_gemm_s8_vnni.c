@@ -225,6 +225,63 @@ RUN(2, 12, 8, 4)
 RUN(3, 8, 4, 2)
 RUN(4, 6, 4, 2)
 
+/* SLICE codes of one row whose inputs, plus 128, are at x. Every weight is read once, so that constants are best made where
+ * they are used: nothing but the codes is stored. */
+EQ_VNNI_INLINE void row_slice(int8_t *out, const int8_t *x, int32_t k, const int8_t *w, size_t group_bytes, int32_t first,
+                              const eq_linear_s8 *linear, const eq_requant_form *f, bool away) {
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  __m512i acc[4][4], y[4];
+  EQ_UNROLL for (int32_t g = 0; g < 4; g++) {
+    const __m512i sums = _mm512_loadu_si512(w + (size_t)g * group_bytes);
+    acc[g][0] = _mm512_sub_epi32(_mm512_loadu_si512(linear->bias + first + g * CHANNELS), _mm512_slli_epi32(sums, 7));
+    EQ_UNROLL for (int32_t p = 1; p < 4; p++) acc[g][p] = _mm512_setzero_si512();
+  }
+  w += 4 * CHANNELS;
+  const int8_t *end = x + k;
+  for (; x + 16 <= end; x += 16, w += 256) {
+    EQ_UNROLL for (int32_t p = 0; p < 4; p++) {
+      const __m512i in = _mm512_set1_epi32(*(const int32_t *)(const void *)(x + 4 * p));
+      EQ_UNROLL for (int32_t g = 0; g < 4; g++) {
+        acc[g][p] = _mm512_dpbusd_epi32(acc[g][p], in, _mm512_loadu_si512(w + (size_t)g * group_bytes + 64 * p));
+      }
+    }
+  }
+  for (; x < end; x += 4, w += 64) {
+    const __m512i in = _mm512_set1_epi32(*(const int32_t *)(const void *)x);
+    EQ_UNROLL for (int32_t g = 0; g < 4; g++) {
+      acc[g][0] = _mm512_dpbusd_epi32(acc[g][0], in, _mm512_loadu_si512(w + (size_t)g * group_bytes));
+    }
+  }
+  EQ_UNROLL for (int32_t g = 0; g < 4; g++) {
+    const int32_t from = first + g * CHANNELS;
+    const __m512i sum = _mm512_add_epi32(_mm512_add_epi32(acc[g][0], acc[g][1]), _mm512_add_epi32(acc[g][2], acc[g][3]));
+    const __m128i shifts = _mm_loadu_si128((const __m128i *)(const void *)(linear->shifts + from));
+    eq_requant16 r;
+    eq_requant16_set(&r, _mm512_loadu_si512(linear->multipliers + from), eq_right_shifts(shifts), linear);
+    y[g] = eq_requant16_apply(sum, &r, f, away);
+  }
+  _mm512_storeu_si512(out + first, _mm512_permutexvar_epi32(order, eq_pack64(y, f)));
+}
+
+/* The first channels of a product of one row that is one short run, in whole slices as long as their shifts allow; returns
+ * how many there were. */
+EQ_VNNI static int32_t run_row(int8_t *out, const eq_gemm_rows *x, const int8_t *w, size_t group_bytes, int32_t n,
+                               const eq_linear_s8 *linear, const eq_requant_form *form) {
+  if (x->n_runs != 1 || x->run > COPY_BYTES) return 0;
+  _Alignas(64) int8_t copy[COPY_BYTES];
+  copy_rows(copy, COPY_BYTES, x->runs[0], 0, 1, x->run);
+  int32_t first = 0;
+  for (; first + SLICE <= n && eq_shifts_right(linear->shifts + first, SLICE); first += SLICE) {
+    const int8_t *weights = w + (size_t)(first / CHANNELS) * group_bytes;
+    if (form->away) {
+      row_slice(out, copy, x->run, weights, group_bytes, first, linear, form, true);
+    } else {
+      row_slice(out, copy, x->run, weights, group_bytes, first, linear, form, false);
+    }
+  }
+  return first;
+}
+
 /* True when out lies over rows of x. */
 static bool overlaps(const int8_t *out, size_t out_stride, const eq_gemm_rows *x, int32_t m) {
   const uintptr_t start = (uintptr_t)out, end = start + (size_t)m * out_stride;
@@ -237,11 +294,12 @@ EQ_VNNI void eq_packed_gemm_s8_vnni(int8_t *out, size_t out_stride, const eq_gem
   const eq_requant_form form = eq_requant_form_of(linear);
   slice s;
   s.group_bytes = eq_packed_group_bytes(EQ_LAYOUT_C16K4, x->n_runs * x->run);
+  const int32_t done = m == 1 ? run_row(out, x, w, s.group_bytes, n, linear, &form) : 0;
   /* rows that out follows through memory are finished a tile after the other */
   const int32_t step = n > SLICE && overlaps(out, out_stride, x, m) ? 6 : m;
   for (int32_t row = 0; row < m; row += step) {
     const int32_t to = m - row < step ? m : row + step;
-    for (int32_t first = 0; first < n; first += SLICE) {
+    for (int32_t first = done; first < n; first += SLICE) {
       const int32_t count = n - first < SLICE ? n - first : SLICE;
       set_slice(&s, w + (size_t)(first / CHANNELS) * s.group_bytes, first, count, linear);
       if (count > 3 * CHANNELS) {
