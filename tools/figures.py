@@ -5,10 +5,13 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
 import math
 import os
+import subprocess
 import sys
+import tempfile
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
@@ -23,12 +26,13 @@ from rich.table import Table
 
 from edgeq import api
 from edgeq.board import load_board
+from edgeq.compile.constants import ConstantPool
+from edgeq.compile.plan import Plan
 from edgeq.device.build import build_library
-from edgeq.device.toolchain import compile_sources, find_compiler, link_library
-from edgeq.emit.c_source import used_steps
-from edgeq.emit.native_sources import needed_sources
+from edgeq.device.toolchain import compile_sources, find_compiler
+from edgeq.emit.folder import write_c_folder
 from edgeq.errors import EdgeqError
-from edgeq.paths import cache_dir
+from edgeq.format.params import pack_step
 
 HERE = Path(__file__).resolve().parent
 ROWS = ("a72", "a53", "a76", "gemm", "arena", "start", "library", "host", "threads")
@@ -149,16 +153,29 @@ def library(data: dict[str, Any], shared: Shared) -> Iterator[Figure]:
     if path is None:
         yield Figure("library", "cut to KWS", "bytes", None, None, table["limit_cut_bytes"], shared.missing("KWS"))
         return
-    compiler = find_compiler(load_board(BOARD))
-    folder = cache_dir() / "cut"
-    sources = []
-    for name, text in needed_sources(used_steps(api.convert(path, board=BOARD).plan)).items():
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).write_text(text)
-        sources += [folder / name] if name.endswith(".c") else []
-    objects = compile_sources(compiler, sources, includes=[folder / "include"])
-    size = link_library(compiler, objects, "libedgeq-cut.so").stat().st_size
-    yield Figure("library", "cut to KWS", "bytes", size, None, table["limit_cut_bytes"], "operators and kernels")
+    size = cut_bytes(api.convert(path).plan)
+    yield Figure("library", "cut to KWS", "bytes", size, None, table["limit_cut_bytes"], "code and tables, -O2, NEON")
+
+
+def cut_bytes(plan: Plan) -> int:
+    """Return the size of emitted C for a board, stripped: operators and their kernels, without the constants."""
+    found = find_compiler(load_board(BOARD))
+    flags = [flag for flag in found.compile_flags if flag != "-O3"]
+    compiler = dataclasses.replace(found, compile_flags=(*flags, "-O2", "-DEQ_ONLY_ISA=neon"))  # as emitted folders do
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name) / "net"
+        write_c_folder(plan, folder, prefix="net")
+        objects = compile_sources(
+            compiler, [folder / "net.c", *sorted((folder / "src").glob("*/*.c"))], includes=[folder / "include"]
+        )
+        program = Path(name) / "net.elf"
+        link = ["-nostdlib", "-s", "-Wl,-e,net_run", "-Wl,--gc-sections", "-Wl,--unresolved-symbols=ignore-all"]
+        arguments = [*compiler.executable_flags, *link, *map(str, objects), "-o", str(program)]
+        subprocess.run([*compiler.command, *arguments], check=True)
+        pool = ConstantPool()
+        for planned in plan.steps:
+            pack_step(planned.step, pool)
+        return program.stat().st_size - len(pool.data)
 
 
 def host(data: dict[str, Any], shared: Shared) -> Iterator[Figure]:
