@@ -36,11 +36,12 @@ typedef struct eq_tiles {
 } eq_tiles;
 _Static_assert(offsetof(eq_tiles, zeros) == 152, "assembly knows these offsets");
 
-/* Registers: x0-x3 rows, x4 weights, x5 index in a run, x6 bytes of a run, x7 and x8 next runs and how many, x9-x12 offsets
- * of rows in runs, x13 where the finished tile's codes go, x14 distance of its rows there, x15-x17 its layer's bias, multipliers, shifts,
- * x19 group, x20 row tiles left, x21 the eq_tiles, x22 the finished tile's group, x26 where this tile's codes go, x27
- * groups, x28 distance of row tiles. v0-v3 inputs, v4-v7 weights, v8-v15 pairs of products, v16-v31 sums: row r of channel
- * c in v(16 + 4 * c + r). */
+/* Registers: x0-x3 rows, x4 weights, x5 index in a run, x6 bytes of a run, x7 and x8 next runs and how many, x9-x12
+ * offsets of rows in runs, x13 where the finished tile's codes go, x14 distance of its rows there, x15-x17 its layer's
+ * bias, multipliers, shifts, x19 group, x20 row tiles left, x21 the eq_tiles, x22 the finished tile's group, x26 where
+ * this tile's codes go, x27 groups, x28 distance of row tiles, x30 where to go behind a run's first block: to the end,
+ * one block or pairs of blocks. v0-v3 inputs, v4-v7 weights, v8-v15 pairs of products, v16-v31 sums: row r of channel c
+ * in v(16 + 4 * c + r). */
 #define EQ_MUL(sum, x, w) "smull v" #sum ".8h, v" #x ".8b, v" #w ".8b\n"
 #define EQ_MLA(sum, x, w) "smlal2 v" #sum ".8h, v" #x ".16b, v" #w ".16b\n"
 #define EQ_MLA_LOW(sum, x, w) "smlal v" #sum ".8h, v" #x ".8b, v" #w ".8b\n"
@@ -73,8 +74,7 @@ _Static_assert(offsetof(eq_tiles, zeros) == 152, "assembly knows these offsets")
   "ldr q1, [x1]\n"            \
   "ldr q2, [x2]\n"            \
   "ldr q3, [x3]\n"            \
-  "mov x5, #16\n"             \
-  "cmp x5, x6\n"
+  "mov x5, #16\n"
 
 /* Single loads: on every core a pair costs as much as two or more. */
 #define EQ_LOAD_WEIGHTS       \
@@ -83,6 +83,18 @@ _Static_assert(offsetof(eq_tiles, zeros) == 152, "assembly knows these offsets")
   "ldr q6, [x4, #32]\n"       \
   "ldr q7, [x4, #48]\n"       \
   "add x4, x4, #64\n"
+
+/* The next block of the rows and, at offsets, of the weights. */
+#define EQ_LOAD_BLOCK(w0, w1, w2, w3) \
+  "ldr q4, [x4, #" w0 "]\n"           \
+  "ldr q5, [x4, #" w1 "]\n"           \
+  "ldr q6, [x4, #" w2 "]\n"           \
+  "ldr q7, [x4, #" w3 "]\n"           \
+  "ldr q0, [x0, x5]\n"                \
+  "ldr q1, [x1, x5]\n"                \
+  "ldr q2, [x2, x5]\n"                \
+  "ldr q3, [x3, x5]\n"                \
+  "add x5, x5, #16\n"
 
 /* What a new tile loads: its first run, its first block of weights behind the group's head. */
 #define EQ_LOAD_TILE               \
@@ -128,21 +140,26 @@ _Static_assert(offsetof(eq_tiles, zeros) == 152, "assembly knows these offsets")
         "add x11, x9, x28, lsl #1\n"                                                              \
         "add x12, x11, x28\n"                                                                     \
         "lsl x28, x28, #2\n"                                                                      \
+        "adr x30, 2f\n"                                                                           \
+        "cmp x6, #16\n"                                                                           \
+        "b.eq 1f\n"                                                                               \
+        "adr x30, 8f\n"                                                                           \
+        "tbnz x6, #4, 1f\n"                                                                       \
+        "adr x30, 9f\n"                                                                           \
+        "1:\n"                                                                                    \
         EQ_LOAD_TILE                                                                              \
         EQ_ROWS_OF_RUN                                                                            \
         EQ_LOAD_ROWS                                                                              \
         EQ_FOUR_CHANNELS("saddlp")                                                                \
-        "b.eq 2f\n"                                                                               \
-        "1:\n" /* one more block of a run */                                                      \
-        EQ_LOAD_WEIGHTS                                                                           \
-        "ldr q0, [x0, x5]\n"                                                                      \
-        "ldr q1, [x1, x5]\n"                                                                      \
-        "ldr q2, [x2, x5]\n"                                                                      \
-        "ldr q3, [x3, x5]\n"                                                                      \
-        "add x5, x5, #16\n"                                                                       \
+        "br x30\n"                                                                                \
+        "8:\n" /* two more blocks of a run */                                                     \
+        EQ_LOAD_BLOCK("0", "16", "32", "48")                                                      \
+        EQ_FOUR_CHANNELS("sadalp")                                                                \
+        EQ_LOAD_BLOCK("64", "80", "96", "112")                                                    \
+        "add x4, x4, #128\n"                                                                      \
         "cmp x5, x6\n"                                                                            \
         EQ_FOUR_CHANNELS("sadalp")                                                                \
-        "b.ne 1b\n"                                                                               \
+        "b.ne 8b\n"                                                                               \
         "2:\n"                                                                                    \
         "subs x8, x8, #1\n"                                                                       \
         "b.eq 3f\n"                                                                               \
@@ -152,7 +169,13 @@ _Static_assert(offsetof(eq_tiles, zeros) == 152, "assembly knows these offsets")
         EQ_ROWS_OF_RUN                                                                            \
         EQ_LOAD_ROWS                                                                              \
         EQ_FOUR_CHANNELS("sadalp")                                                                \
-        "b.ne 1b\n"                                                                               \
+        "br x30\n"                                                                                \
+        "9:\n" /* an odd block of a run */                                                        \
+        EQ_LOAD_BLOCK("0", "16", "32", "48")                                                      \
+        "add x4, x4, #64\n"                                                                       \
+        "cmp x5, x6\n"                                                                            \
+        EQ_FOUR_CHANNELS("sadalp")                                                                \
+        "b.ne 8b\n"                                                                               \
         "b 2b\n"                                                                                  \
         "7:\n" /* half a block behind the only run */                                             \
         EQ_LOAD_WEIGHTS                                                                           \
@@ -230,8 +253,7 @@ _Static_assert(offsetof(eq_tiles, zeros) == 152, "assembly knows these offsets")
         EQ_PAIRS4("saddlp", 24, 25, 26, 27, 28, 29, 30, 31)                                       \
         EQ_PAIRS4("saddlp", 28, 29, 30, 31, 10, 12, 13, 14)                                       \
         EQ_STORE                                                                                  \
-        "b.ne 1b\n"                                                                               \
-        "b 2b\n"                                                                                  \
+        "br x30\n"                                                                                \
         "5:\n" /* the last tile's codes */                                                        \
         EQ_LOAD_CONSTANTS                                                                         \
         EQ_OUT_ROWS                                                                               \
@@ -256,7 +278,7 @@ _Static_assert(offsetof(eq_tiles, zeros) == 152, "assembly knows these offsets")
         :                                                                                         \
         : "cc", "memory", "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10",      \
           "x11", "x12", "x13", "x14", "x15", "x16", "x17", "x19", "x20", "x22", "x23", "x24",     \
-          "x25", "x26", "x27", "x28", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", \
+          "x25", "x26", "x27", "x28", "x30", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", \
           "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21",     \
           "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31");                  \
   } while (0)
