@@ -169,7 +169,7 @@ def cut_bytes(plan: Plan) -> int:
             compiler, [folder / "net.c", *sorted((folder / "src").glob("*/*.c"))], includes=[folder / "include"]
         )
         program = Path(name) / "net.elf"
-        link = ["-nostdlib", "-s", "-Wl,-e,net_run", "-Wl,--gc-sections", "-Wl,--unresolved-symbols=ignore-all"]
+        link = ["-nostartfiles", "-s", "-Wl,-e,net_run", "-Wl,--gc-sections"]
         arguments = [*compiler.executable_flags, *link, *map(str, objects), "-o", str(program)]
         subprocess.run([*compiler.command, *arguments], check=True)
         pool = ConstantPool()
