@@ -12,6 +12,7 @@ enum { N, H, W, C };
 enum {
   BIASES = 3,     /* as many as the blocks of a line have, for windows that reach one pixel beyond either end */
   BAND_LINES = 4, /* at least, of output, in a band of the image that is copied */
+  BAND_PIXELS = 2048, /* of an image, at most: copying costs as much as its pixels, blocks at its border only set-up */
   SLACK = 16,     /* bytes behind a band that may be written */
 };
 
@@ -172,10 +173,11 @@ static uint64_t reach(const eq_depthwise_conv2d_params *p, int32_t axis, int32_t
 }
 
 /* The output lines whose input, padding included, fits the scratch; 0 when bands of them are not worth copying, because
- * windows stay inside the image or neighbouring bands would have most of their rows in common. */
+ * windows stay inside the image, neighbouring bands would have most of their rows in common or the image is large. */
 static int32_t band_lines(const eq_step_io *io, const eq_depthwise_conv2d_params *p) {
   const span rows = find_span(0, p, 0), columns = find_span(0, p, 1);
   if (rows.to == p->output[H] && columns.to == p->output[W]) return 0;
+  if (eq_volume2(p->input[H], p->input[W]) > BAND_PIXELS) return 0;
   const uint64_t line = reach(p, 1, p->output[W]) * (uint32_t)p->input[C];
   if (line + SLACK > io->scratch_bytes) return 0; /* so that no product passes 2^62 */
   if (line * reach(p, 0, eq_min32(BAND_LINES, p->output[H])) + SLACK > io->scratch_bytes) return 0;
