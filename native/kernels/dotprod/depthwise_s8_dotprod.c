@@ -12,7 +12,7 @@ eq_depthwise_s8_fn eq_depthwise_s8_neon;
 #define TARGET __attribute__((target("arch=armv8.2-a+dotprod")))
 #define WALK_INLINE TARGET EQ_ALWAYS_INLINE
 
-enum { GROUP = 8, TAPS = 3, LEAST_TAPS = 4 };
+enum { GROUP = 8, TAPS = 3, LEAST_TAPS = 4, MANY_PIXELS = 36 };
 
 /* A window whose axes are named after the walk; distances are in bytes. */
 typedef struct walk {
@@ -235,7 +235,12 @@ TARGET void eq_depthwise_s8_dotprod(int8_t *out, const int8_t *x, const int8_t *
                                     const eq_depthwise_window *window, const eq_linear_s8 *linear) {
   const eq_requant_form found = eq_requant_form_of(linear, channels);
   const bool is_small = window->rows <= TAPS && window->columns <= TAPS && window->rows * window->columns >= LEAST_TAPS;
-  if (channels < GROUP || !is_small || linear->weights_zero != 0 || found == EQ_FORM_EXACT || found == EQ_FORM_WIDE) {
+  /* where neighbours share one tap of three, interleaving costs more than it saves, but fills blocks of eight */
+  const bool is_strided = window->rows == TAPS && window->columns == TAPS && channels % 16 == 0 &&
+                          window->x_pixel == 2 * window->x_column && window->x_line == 2 * window->x_row &&
+                          (int64_t)window->lines * window->pixels >= MANY_PIXELS;
+  const bool is_exact = found == EQ_FORM_EXACT || found == EQ_FORM_WIDE;
+  if (channels < GROUP || !is_small || is_strided || linear->weights_zero != 0 || is_exact) {
     eq_depthwise_s8_neon(out, x, w, channels, window, linear);
     return;
   }
