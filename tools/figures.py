@@ -154,14 +154,14 @@ def library(data: dict[str, Any], shared: Shared) -> Iterator[Figure]:
         yield Figure("library", "cut to KWS", "bytes", None, None, table["limit_cut_bytes"], shared.missing("KWS"))
         return
     size = cut_bytes(api.convert(path).plan)
-    yield Figure("library", "cut to KWS", "bytes", size, None, table["limit_cut_bytes"], "code and tables, -O2, NEON")
+    yield Figure("library", "cut to KWS", "bytes", size, None, table["limit_cut_bytes"], "code and tables, -Os, NEON")
 
 
 def cut_bytes(plan: Plan) -> int:
     """Return the size of emitted C for a board, stripped: operators and their kernels, without the constants."""
     found = find_compiler(load_board(BOARD))
     flags = [flag for flag in found.compile_flags if flag != "-O3"]
-    compiler = dataclasses.replace(found, compile_flags=(*flags, "-O2", "-DEQ_ONLY_ISA=neon"))  # as emitted folders do
+    compiler = dataclasses.replace(found, compile_flags=(*flags, "-Os", "-DEQ_ONLY_ISA=neon"))  # MinSizeRel
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "net"
         write_c_folder(plan, folder, prefix="net")

@@ -22,7 +22,7 @@ from edgeq.quantize.recipe import Recipe
 LIBRARY_LIMIT = 400_000
 PROGRAM_LIMIT = 60_000
 DEMO_LIMIT = 80_000  # the demo model has more kinds of operators
-FLAGS = ("-std=c11", "-O2", "-DNDEBUG", "-Wall", "-Wextra", "-Werror", "-ffunction-sections", "-fdata-sections")
+FLAGS = ("-std=c11", "-Os", "-DNDEBUG", "-Wall", "-Wextra", "-Werror", "-ffunction-sections", "-fdata-sections")
 
 
 def test_the_stripped_library_is_small() -> None:
