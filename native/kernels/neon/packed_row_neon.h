@@ -122,6 +122,8 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
         EQ_ROW_PAIR EQ_ROW_RUN                                                                    \
         EQ_ROW_SUMS("saddlp")                                                                     \
         "b.eq 2f\n"                                                                               \
+        "b 1f\n"                                                                                  \
+        ".p2align 8\n" /* the loop lies in one page */                                            \
         "1:\n" /* one more block of a run */                                                      \
         "ldr q0, [x0, x5]\n"                                                                      \
         EQ_ROW_WEIGHTS                                                                            \
@@ -182,6 +184,8 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
         EQ_PAIRS4("saddlp", 24, 25, 26, 27, 16, 17, 18, 19)                                       \
         EQ_PAIRS4("saddlp", 28, 29, 30, 31, 20, 21, 22, 23)                                       \
         "b.eq 2f\n"                                                                               \
+        "b 1f\n"                                                                                  \
+        ".p2align 8\n" /* the loop lies in one page */                                            \
         "1:\n" /* one more block */                                                               \
         "ldr q0, [x0, x5]\n"                                                                      \
         EQ_ROW_WEIGHTS                                                                            \

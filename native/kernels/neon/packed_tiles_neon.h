@@ -152,6 +152,7 @@ _Static_assert(offsetof(eq_tiles, zeros) == 152, "assembly knows these offsets")
         EQ_LOAD_ROWS                                                                              \
         EQ_FOUR_CHANNELS("saddlp")                                                                \
         "br x30\n"                                                                                \
+        ".p2align 9\n" /* the loop lies in one page */                                            \
         "8:\n" /* two more blocks of a run */                                                     \
         EQ_LOAD_BLOCK("0", "16", "32", "48")                                                      \
         EQ_FOUR_CHANNELS("sadalp")                                                                \
