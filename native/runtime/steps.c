@@ -9,12 +9,12 @@ EQ_STEPS(EQ_STEP)
 #undef EQ_STEP
 
 #define EQ_STEP(code, name, mask, divides) [code] = {check_##name, run_##name, sizeof(eq_##name##_params), mask, divides},
-static const eq_step_kind kinds[EQ_MAX_STEP_CODE + 1] = {EQ_STEPS(EQ_STEP)};
+const eq_step_kind eq_step_kinds[EQ_MAX_STEP_CODE + 1] = {EQ_STEPS(EQ_STEP)};
 #undef EQ_STEP
 
 const eq_step_kind *eq_step_kind_of(uint32_t code) {
-  if (code > EQ_MAX_STEP_CODE || kinds[code].run == NULL) return NULL;
-  return &kinds[code];
+  if (code > EQ_MAX_STEP_CODE || eq_step_kinds[code].run == NULL) return NULL;
+  return &eq_step_kinds[code];
 }
 
 eq_sharing eq_step_sharing(uint32_t code, const void *params, const uint8_t *constants, uint32_t input, uint32_t output,

@@ -19,6 +19,9 @@ static inline uint32_t eq_part_scratch(const eq_step_record *s) {
   return s->parts > 1 ? s->scratch_bytes / s->parts / 16 * 16 : s->scratch_bytes;
 }
 
+/* The kinds by code, with NULL functions where there is none. */
+extern const eq_step_kind eq_step_kinds[EQ_MAX_STEP_CODE + 1];
+
 /* The kind with this code, or NULL. */
 const eq_step_kind *eq_step_kind_of(uint32_t code);
 
