@@ -38,8 +38,7 @@ typedef struct tile {
 EQ_VNNI_INLINE void copy_rows(int8_t *copy, size_t pitch, const int8_t *x, size_t stride, int32_t rows, int32_t bytes) {
   const __m512i flip = _mm512_set1_epi8((char)0x80);
   for (int32_t at = 0; at < bytes; at += 64) {
-    const int32_t left = bytes - at < 64 ? bytes - at : 64;
-    const __mmask64 present = UINT64_MAX >> (64 - left);
+    const __mmask64 present = eq_first64(bytes - at);
     for (int32_t r = 0; r < rows; r++) {
       const __m512i row = _mm512_maskz_loadu_epi8(present, x + (size_t)r * stride + at);
       _mm512_storeu_si512(copy + (size_t)r * pitch + at, _mm512_xor_si512(row, flip));

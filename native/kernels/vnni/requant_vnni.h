@@ -53,11 +53,13 @@ EQ_VNNI_INLINE eq_requant_form eq_requant_form_of(const eq_linear_s8 *l) {
   return f;
 }
 
+/* The first n of 64 lanes, all of them for larger n; n >= 0. */
+EQ_VNNI_INLINE __mmask64 eq_first64(int32_t n) { return n < 64 ? (UINT64_C(1) << n) - 1 : UINT64_MAX; }
+
 /* True when the shifts of n channels are all within -EQ_MAX_RIGHT .. -1. */
 EQ_VNNI_INLINE bool eq_shifts_right(const int8_t *shifts, int32_t n) {
   for (int32_t c = 0; c < n; c += 64) {
-    const int32_t left = n - c < 64 ? n - c : 64;
-    const __mmask64 present = UINT64_MAX >> (64 - left);
+    const __mmask64 present = eq_first64(n - c);
     const __m512i s = _mm512_maskz_loadu_epi8(present, shifts + c);
     /* -e - 1 as an unsigned byte, 0 for e = 1 */
     const __m512i e = _mm512_sub_epi8(_mm512_set1_epi8(-1), s);
