@@ -260,6 +260,12 @@ void eq_op_conv2d(const eq_step_io *io, const eq_conv2d_params *p) {
     run_packed_windows(io, p, out, in, weights, &linear);
     return;
   }
+  const bool same_image = p->input[H] == p->output[H] && p->input[W] == p->output[W];
+  if (packed && same_image && p->groups == 1 && io->parts <= 1 && k % EQ_RUN == 0) { /* the usual case, at once */
+    const eq_gemm_rows rows = {.runs = &in, .n_runs = 1, .run = (int32_t)k, .stride = k};
+    multiply(io, out, (size_t)n, &rows, weights, p->output[N] * p->output[H] * p->output[W], n, &linear);
+    return;
+  }
   if (!packed && io->part != 0) return; /* row-major weights are not worth dividing */
   const int8_t *end = in + (size_t)p->input[N] * (size_t)p->input[H] * (size_t)p->input[W] * (size_t)p->input[C];
   const uint32_t pixels = (uint32_t)(p->output[N] * p->output[H] * p->output[W]);
