@@ -12,6 +12,9 @@
 #include "kernels/packed.h"
 #include "kernels/requant.h"
 
+/* A loop of at most 2 KiB lies in one page: it takes one entry of the TLB, and emulators do not cut it in two. */
+#define ONE_PAGE __attribute__((aligned(2048)))
+
 /* What all tiles of a call share. */
 typedef struct product {
   const eq_gemm_rows *x;
@@ -143,15 +146,20 @@ TILE_INLINE void run_rows(int8_t *out, const product *p, size_t row, int32_t fir
   }
 }
 
-/* 4, 2 or 1 groups of channels of one row. */
-TILE_INLINE void run_groups(const place *at, const product *p, size_t row, const int8_t *group, int groups) {
+/* 4, 2 or 1 groups of channels of one row; form EXACT stands for whichever p has. */
+TILE_INLINE void run_groups(const place *at, const product *p, size_t row, const int8_t *group, int groups,
+                            eq_requant_form form, bool relu) {
   int32x4_t chains[CHAINS];
 #pragma GCC unroll 8
   for (int i = 0; i < CHAINS; i++) {
     chains[i] = i < 2 * groups ? vld1q_s32(at->linear->bias + at->channel + 4 * i) : vdupq_n_s32(0);
   }
   add_row(chains, p->x, row, group + HEAD_BYTES, p->group_bytes, groups);
-  STORE(store_row, at, chains, groups *GROUP, groups)
+  if (form != EQ_FORM_EXACT) {
+    store_row(at, p, chains, groups, form, relu);
+  } else {
+    STORE(store_row, at, chains, groups *GROUP, groups)
+  }
 }
 
 __attribute__((noinline)) TARGET static void run_8(int8_t *out, const product *p, size_t row, int32_t first) {
@@ -182,9 +190,9 @@ TILE_INLINE void run_plain(int8_t *out, const product *p, int32_t tiles, eq_requ
   }
 }
 
-TARGET static void run_up(int8_t *out, const product *p, int32_t tiles) { run_plain(out, p, tiles, EQ_FORM_UP, true); }
+ONE_PAGE TARGET static void run_up(int8_t *out, const product *p, int32_t tiles) { run_plain(out, p, tiles, EQ_FORM_UP, true); }
 
-TARGET static void run_away(int8_t *out, const product *p, int32_t tiles) {
+ONE_PAGE TARGET static void run_away(int8_t *out, const product *p, int32_t tiles) {
   run_plain(out, p, tiles, EQ_FORM_AWAY, false);
 }
 
@@ -196,14 +204,14 @@ TARGET static void run_single_relu(int8_t *out, const product *p, int32_t tiles)
   run_plain(out, p, tiles, EQ_FORM_SINGLE, true);
 }
 
-TARGET static void run_1(int8_t *out, const product *p, size_t row) {
+TILE_INLINE void run_row(int8_t *out, const product *p, size_t row, eq_requant_form form, bool relu) {
   const int8_t *group = p->w;
   place at = {out, p->out_stride, p->linear, 0};
   for (; at.channel + 4 * GROUP <= p->n; at.channel += 4 * GROUP, at.out += 4 * GROUP, group += 4 * p->group_bytes) {
-    run_groups(&at, p, row, group, 4);
+    run_groups(&at, p, row, group, 4, form, relu);
   }
   if (at.channel + 2 * GROUP <= p->n) {
-    run_groups(&at, p, row, group, 2);
+    run_groups(&at, p, row, group, 2, form, relu);
     at.channel += 2 * GROUP;
     at.out += 2 * GROUP;
     group += 2 * p->group_bytes;
@@ -212,12 +220,21 @@ TARGET static void run_1(int8_t *out, const product *p, size_t row) {
     const int32_t left = p->n - at.channel;
     int8_t codes[GROUP];
     const place last = {codes, GROUP, &p->last, 0};
-    run_groups(left < GROUP ? &last : &at, p, row, group, 1);
+    run_groups(left < GROUP ? &last : &at, p, row, group, 1, form, relu);
     if (left < GROUP) copy_codes(at.out, 0, codes, 1, left);
     at.channel += GROUP;
     at.out += GROUP;
     group += p->group_bytes;
   }
+}
+
+TARGET static void run_1(int8_t *out, const product *p, size_t row) { run_row(out, p, row, EQ_FORM_EXACT, false); }
+
+/* The forms of fully connected layers. */
+TARGET static void run_1_right(int8_t *out, const product *p, size_t row) { run_row(out, p, row, EQ_FORM_RIGHT, false); }
+
+ONE_PAGE TARGET static void run_1_relu(int8_t *out, const product *p, size_t row) {
+  run_row(out, p, row, EQ_FORM_SINGLE, true);
 }
 
 /* The constants of the last channels, zeros beyond them. */
@@ -274,7 +291,11 @@ static inline void run_product(int8_t *out, size_t out_stride, const eq_gemm_row
     run_2(out + row * out_stride, &p, row);
     row += 2;
   }
-  if ((m & 1) != 0) run_1(out + row * out_stride, &p, row);
+  if ((m & 1) != 0) {
+    (p.form == EQ_FORM_RIGHT              ? run_1_right
+     : p.form == EQ_FORM_SINGLE && p.relu ? run_1_relu
+                                          : run_1)(out + row * out_stride, &p, row);
+  }
 }
 
 #endif
