@@ -99,8 +99,9 @@ class Reduce(Op):
 
 
 def alternating_sizes(shape: Shape, axes: Sequence[int]) -> tuple[int, ...]:
-    """Merge dimensions into alternating kept and reduced sizes, 2 * PAIRS of them.
+    """Merge dimensions into alternating kept and reduced sizes, 2 * PAIRS of them, ones in front.
 
+    C takes the last sizes in its inner loops.
     Raises UnsupportedError when they do not suffice.
     """
     sizes = [1]  # the last one is kept while their number is odd
@@ -113,4 +114,5 @@ def alternating_sizes(shape: Shape, axes: Sequence[int]) -> tuple[int, ...]:
             sizes.append(size)
     if len(sizes) > 2 * PAIRS:
         raise UnsupportedError(f"reducing axes {list(axes)} of shape {list(shape)} takes more than {PAIRS} loops")
-    return tuple(sizes) + (1,) * (2 * PAIRS - len(sizes))
+    sizes += [1] * (len(sizes) % 2)
+    return (1,) * (2 * PAIRS - len(sizes)) + tuple(sizes)

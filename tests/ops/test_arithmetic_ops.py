@@ -256,8 +256,8 @@ def test_mean_of_a_constant_image_is_that_constant():
 
 
 def test_reduced_sizes_alternate_with_kept_ones():
-    assert alternating_sizes((2, 3, 4, 5), (1, 2)) == (2, 12, 5, 1, 1, 1, 1, 1)
-    assert alternating_sizes((2, 3, 4), (0, 2)) == (1, 2, 3, 4, 1, 1, 1, 1)
+    assert alternating_sizes((2, 3, 4, 5), (1, 2)) == (1, 1, 1, 1, 2, 12, 5, 1)
+    assert alternating_sizes((2, 3, 4), (0, 2)) == (1, 1, 1, 1, 1, 2, 3, 4)
     with pytest.raises(UnsupportedError, match="loops"):
         alternating_sizes((2,) * 9, (0, 2, 4, 6, 8))
 
