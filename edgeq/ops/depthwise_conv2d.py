@@ -35,7 +35,7 @@ class DepthwiseConv2dStep(Step):
     name: ClassVar[str] = "depthwise_conv2d"
     code: ClassVar[int] = 3
     divides: ClassVar[bool] = True
-    mac_cost: ClassVar[int] = 8
+    mac_cost: ClassVar[int] = 4
     shares: ClassVar[bool] = True
 
     input_zero: int
