@@ -35,7 +35,7 @@ def read_model(data: bytes) -> Plan:
     except EdgeqError:
         raise
     except (
-        struct.error, KeyError, IndexError, ValueError, TypeError, AttributeError, OverflowError, RecursionError
+        struct.error, KeyError, IndexError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError
     ) as error:  # fmt: skip
         raise ModelFormatError(f"the model file contradicts itself: {error!r}") from None
 

@@ -133,7 +133,7 @@ class Conv2dStep(Step):
 
     def _least_strip_bytes(self) -> int:
         pixels = STRIP_PIXELS
-        while self._strip_bytes(pixels + STRIP_PIXELS) <= STRIP_BYTES:
+        while pixels < STRIP_BYTES and self._strip_bytes(pixels + STRIP_PIXELS) <= STRIP_BYTES:
             pixels += STRIP_PIXELS
         return self._strip_bytes(pixels)
 

@@ -76,13 +76,11 @@ class DepthwiseConv2dStep(Step):
             return self.scratch_bytes()
         rows, columns = ((self.kernel[axis] - 1) * self.dilation[axis] + 1 for axis in range(2))
         line = ((self.output[2] - 1) * self.stride[1] + columns) * self.input[3]
-
-        def band(lines: int) -> int:
-            return line * ((lines - 1) * self.stride[0] + rows) + SLACK
-
-        height = self.output[1]
-        largest = max((n for n in range(1, height + 1) if band(n) <= BAND_BYTES), default=0)
-        return max(self.scratch_bytes(), band(largest)) if largest >= min(BAND_LINES, height) else self.scratch_bytes()
+        height, stride = self.output[1], self.stride[0]
+        lines = min(height, ((BAND_BYTES - SLACK) // line - rows) // stride + 1)
+        if lines < min(BAND_LINES, height):
+            return self.scratch_bytes()
+        return max(self.scratch_bytes(), line * ((lines - 1) * stride + rows) + SLACK)
 
     def packed(self, layout: int) -> Step:
         if layout == PORTABLE or self.weights_zero != 0:
