@@ -29,6 +29,7 @@ def needs_program(name: str) -> str:
 
 
 def missing(reason: str) -> NoReturn:
+    """Skip the test for this reason; fail when the variable CI is set, where nothing may go unchecked."""
     if os.environ.get("CI"):
         pytest.fail(f"{reason}; in CI nothing may be missing")
     pytest.skip(reason)

@@ -6,19 +6,18 @@ EDGEQ_SEED=17 draws other cases than without it; a failure prints the command th
 
 from __future__ import annotations
 
-import dataclasses
 import os
-import platform
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+from isas import Cpu, each_emulated_cpu, emulated_board, host_isas
 from kernel_counts import build
-from needs import needs_module, needs_program
 
 from edgeq.board import Board, load_board
-from edgeq.device.machine import Ended, LocalMachine, find_emulator
+from edgeq.device.machine import Ended, LocalMachine
 from edgeq.device.toolchain import find_compiler
 from edgeq.paths import native_dir
 
@@ -27,15 +26,6 @@ SLOW_CASES = 10_000
 SEED = int(os.environ.get("EDGEQ_SEED", "0")) * SLOW_CASES
 EQUAL = re.compile(r"^(\w+) +(\w+) +(\d+) cases equal, +\d+ of a full tile, +\d+ with tails$", re.MULTILINE)
 
-# (board, CPU that is emulated, tables of that CPU behind the scalar one)
-EMULATED = [
-    ("raspberry-pi-3", "cortex-a53", ("neon",)),
-    ("raspberry-pi-4", "cortex-a72", ("neon",)),
-    ("raspberry-pi-5", "cortex-a76", ("neon", "dotprod")),
-    ("raspberry-pi-5", "max", ("neon", "dotprod", "i8mm")),
-    ("raspberry-pi-2", "cortex-a7", ("neon32",)),
-    ("raspberry-pi-zero", "arm1176", ("v6",)),
-]
 CASES = [pytest.param(QUICK_CASES, id="quick"), pytest.param(SLOW_CASES, id="all", marks=pytest.mark.slow)]
 
 
@@ -48,7 +38,7 @@ def _run(board: Board, program: Path, *arguments: str) -> Ended:
         machine.close()
 
 
-def _listed(isas: tuple[str, ...]) -> set[tuple[str, str]]:
+def _listed(isas: Sequence[str]) -> set[tuple[str, str]]:
     """Every kernel that the tables name, with its ISA."""
     found = set()
     for isa in isas:
@@ -57,47 +47,27 @@ def _listed(isas: tuple[str, ...]) -> set[tuple[str, str]]:
     return found
 
 
-def _assert_equal(ended: Ended, isas: tuple[str, ...], cases: int) -> None:
+def _assert_equal(ended: Ended, isas: Sequence[str], cases: int) -> None:
     assert (ended.code, ended.stdout.endswith("CHECK DONE\n")) == (0, True), ended.last_lines
     assert re.findall(r"^isa (\w+)$", ended.stdout, re.MULTILINE) == ["scalar", *isas]
     checked = {(kernel, isa) for kernel, isa, count in EQUAL.findall(ended.stdout) if int(count) == cases}
     assert checked == _listed(isas), ended.stdout
 
 
-def _emulated(name: str, cpu: str) -> Board:
-    board = dataclasses.replace(load_board(name), emulator_cpu=cpu)
-    if find_emulator(board.emulator) is None:
-        needs_program(board.emulator)
-    if board.isa == "armv6" or shutil.which("aarch64-linux-gnu-gcc") is None:
-        needs_module("ziglang")
-    return board
-
-
-def _host_isas() -> tuple[str, ...]:
-    """The tables this CPU should have, as Linux names its features."""
-    if platform.machine() != "x86_64":
-        pytest.skip("the host's kernels are those of x86; other CPUs are emulated")
-    features = set(re.findall(r"\S+", re.search(r"^flags.*$", Path("/proc/cpuinfo").read_text(), re.MULTILINE)[0]))  # type: ignore[index]
-    vnni = {"avx512f", "avx512dq", "avx512bw", "avx512vl", "avx512_vnni"} <= features
-    if not vnni and os.environ.get("CI") and os.environ.get("EDGEQ_NO_VNNI") != "1":
-        pytest.fail("this CPU has no AVX-512 VNNI, so those kernels would go unchecked; EDGEQ_NO_VNNI=1 accepts that")
-    return tuple(isa for isa, found in (("avx2", "avx2" in features), ("vnni", vnni)) if found)
-
-
 @pytest.mark.parametrize("cases", CASES)
 def test_kernels_of_this_cpu_equal_scalar(cases: int) -> None:
     board = load_board("host")
-    isas = _host_isas()
+    _, *isas = host_isas()
     ended = _run(board, build(find_compiler(board)), "--cases", str(cases), "--seed", str(SEED))
     _assert_equal(ended, isas, cases)
 
 
 @pytest.mark.parametrize("cases", CASES)
-@pytest.mark.parametrize(("name", "cpu", "isas"), EMULATED, ids=[cpu for _, cpu, _ in EMULATED])
-def test_kernels_of_an_emulated_cpu_equal_scalar(name: str, cpu: str, isas: tuple[str, ...], cases: int) -> None:
-    board = _emulated(name, cpu)
+@each_emulated_cpu
+def test_kernels_of_an_emulated_cpu_equal_scalar(cpu: Cpu, cases: int) -> None:
+    board = emulated_board(cpu)
     ended = _run(board, build(find_compiler(board)), "--cases", str(cases), "--seed", str(SEED))
-    _assert_equal(ended, isas, cases)
+    _assert_equal(ended, cpu.isas, cases)
 
 
 PLANTED = """
@@ -123,15 +93,15 @@ def copied(tmp_path: Path) -> Path:
 
 @pytest.mark.parametrize("fault", FAULTS, ids=["wrong", "writes", "reads"])
 def test_a_planted_fault_is_found_and_repeated(fault: str, copied: Path) -> None:
-    isas = _host_isas()
-    folder = copied / "kernels" / isas[-1]
+    fastest = host_isas()[-1]
+    folder = copied / "kernels" / fastest
     declared = "eq_depthwise_s8_fn eq_depthwise_s8_scalar;"
     (folder / "planted.c").write_text(PLANTED.replace("void", declared + "\nvoid", 1) % fault)
     with (folder / "kernels.inc").open("a") as table:
         table.write("EQ_KERNEL(depthwise_s8, planted)\n")
     board = load_board("host")
     program = build(find_compiler(board), copied)
-    ended = _run(board, program, "--cases", "2000", "--kernel", "depthwise_s8", "--isa", isas[-1])
+    ended = _run(board, program, "--cases", "2000", "--kernel", "depthwise_s8", "--isa", fastest)
     assert (ended.code, FAULTS[fault] in ended.stdout) == (1, True), ended.last_lines
     repeat = re.search(r"repeat with (.+)$", ended.stdout, re.MULTILINE)
     assert repeat is not None

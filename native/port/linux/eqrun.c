@@ -3,8 +3,9 @@
  *
  * A data file holds samples back to back, each all inputs (or outputs) in the model's order as raw little-endian codes.
  * A run that did everything asked ends with two lines, "EQRUN ISA name" with the kernels that it used and
- * "EQRUN DONE crc=XXXXXXXX" with the CRC-32 of all output bytes; nothing else means success. Exit codes are edgeq's:
- * 1 usage, 3 out of memory, 8 bad model or data, 9 cannot read or write. */
+ * "EQRUN DONE crc=XXXXXXXX" with the CRC-32 of all output bytes; a run without the last line failed, whatever its exit
+ * code (an emulator's or a shell's may be 0). Its own exit codes are edgeq's: 1 usage, 3 out of memory, 8 bad model or
+ * data, 9 cannot read or write. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
