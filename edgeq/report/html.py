@@ -134,7 +134,7 @@ def _memory(plan: Plan) -> str:
             title = f"{value.name}: {size(value.bytes)} at {value.offset}, steps {start} to {end}"
             boxes.append(_box(x * start, x * (end + 1 - start), y * value.offset, y * value.bytes, title, ""))
     for index, planned in enumerate(plan.steps):
-        scratch = planned.step.scratch_bytes()
+        scratch = planned.scratch_bytes
         if scratch:
             title = f"scratch of {planned.name}: {size(scratch)} at {planned.scratch_offset}, step {index}"
             boxes.append(_box(x * index, x, y * planned.scratch_offset, y * scratch, title, "scratch"))

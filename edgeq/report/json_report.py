@@ -194,7 +194,7 @@ def inspect_report(plan: Plan, *, file_bytes: int) -> dict[str, Any]:
                 "inputs": list(planned.inputs),
                 "outputs": list(planned.outputs),
                 "scratch_offset": planned.scratch_offset,
-                "scratch_bytes": planned.step.scratch_bytes(),
+                "scratch_bytes": planned.scratch_bytes,
                 "constant_bytes": constant_bytes(planned),
                 "macs": planned.step.macs(),
                 "live_bytes": live[index],

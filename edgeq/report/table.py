@@ -101,7 +101,7 @@ def show_plan(console: Console, plan: Plan, *, file_bytes: int) -> None:
         console,
         (">#", "layer", "operator", "step", ">MACs", ">constants", ">scratch", ">live"),
         (
-            (i, s.name, s.op, s.step.name, *map(count, (s.step.macs(), constant_bytes(s), s.step.scratch_bytes(), n)))
+            (i, s.name, s.op, s.step.name, *map(count, (s.step.macs(), constant_bytes(s), s.scratch_bytes, n)))
             for i, (s, n) in enumerate(zip(plan.steps, live, strict=True))
         ),
     )

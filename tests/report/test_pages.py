@@ -14,6 +14,7 @@ from edgeq.analysis.profiling import profile
 from edgeq.board import load_board
 from edgeq.ir.result import Profile, Spread
 from edgeq.report import html, table
+from edgeq.report.json_report import inspect_report
 
 PLAN = small_plan()
 VOID = {"meta"}
@@ -123,6 +124,17 @@ def test_the_memory_picture_places_each_buffer_by_step_and_address() -> None:
     assert bars == ["66.7", "100.0"]
     for x, width in re.findall(r'<rect [^>]*x="([\d.]+)"[^>]* width="([\d.]+)"', page):
         assert 0 <= float(x) < float(x) + float(width) <= 900
+
+
+def test_every_report_shows_the_scratch_of_all_parts_of_a_step() -> None:
+    stem = dataclasses.replace(PLAN.steps[0], parts=2, scratch_offset=PLAN.arena_bytes)
+    arena_bytes = PLAN.arena_bytes + stem.scratch_bytes
+    plan = dataclasses.replace(PLAN, steps=(stem, *PLAN.steps[1:]), arena_bytes=arena_bytes)
+    scratch = stem.scratch_bytes
+    assert scratch == 2 * PLAN.steps[0].scratch_bytes
+    assert f"scratch of stem: {scratch:,} bytes" in html.profile_page(_profile(), plan)
+    assert inspect_report(plan, file_bytes=9)["steps"][0]["scratch_bytes"] == scratch
+    assert f" {scratch:,} " in _shown(table.show_plan, plan, file_bytes=9)
 
 
 def test_a_profile_here_tells_time_and_shares() -> None:
