@@ -98,18 +98,16 @@ def convert_graph(
     return Converted(plan, dataclasses.replace(recipe, rounding=rounding.value))
 
 
-def integers_without_data(graph: Graph) -> tuple[Shrunk, Rounding]:
-    """Return an integer graph with the sizes of a source graph, and the rounding that its conversion would have.
+def plan_without_data(graph: Graph, *, board: Board | None = None) -> tuple[Plan, Shrunk]:
+    """Plan a graph for its sizes alone; return also the integer graph that was planned.
 
     A float graph gets made-up ranges, so the results of a run mean nothing. It is not shrunk, since which channels are
-    constant depends on the real ranges; its conversion may come out smaller.
+    constant depends on the real ranges; its conversion may come out smaller. A plan that is too large for the board is
+    no error here.
     """
     if is_quantized(graph):
-        return shrink(graph, rounding=Rounding.TFLITE), Rounding.TFLITE
-    return Shrunk(quantize_for_shape(simplify_float(graph))), Rounding.NATIVE
-
-
-def plan_without_data(graph: Graph, *, board: Board | None = None) -> Plan:
-    """Plan a graph for its sizes alone, see ``integers_without_data``."""
-    integers, rounding = integers_without_data(graph)
-    return make_plan(integers.graph, rounding=rounding, board=board)
+        integers, rounding = shrink(graph, rounding=Rounding.TFLITE), Rounding.TFLITE
+    else:
+        integers, rounding = Shrunk(quantize_for_shape(simplify_float(graph))), Rounding.NATIVE
+    roomy = None if board is None else dataclasses.replace(board, ram_bytes=None)
+    return make_plan(integers.graph, rounding=rounding, board=roomy), integers

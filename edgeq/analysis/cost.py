@@ -10,7 +10,6 @@ from pathlib import Path
 from edgeq.analysis.predict import Prediction, predict
 from edgeq.board import Board
 from edgeq.compile.plan import Plan, PlannedStep
-from edgeq.compile.planner import make_plan
 from edgeq.compile.traffic import bytes_moved
 from edgeq.errors import UnsupportedError
 from edgeq.format.read import is_model
@@ -19,7 +18,7 @@ from edgeq.ir.dtypes import DType
 from edgeq.ir.graph import ABSENT, Graph
 from edgeq.ops.base import step_fields
 from edgeq.paths import read_bytes
-from edgeq.pipeline import integers_without_data, is_quantized, read_plan, read_source
+from edgeq.pipeline import is_quantized, plan_without_data, read_plan, read_source
 
 PARAMETER_FIELDS = ("weights", "bias")  # of steps: what training made, apart from what folding adds
 
@@ -103,7 +102,7 @@ class Cost:
 
 
 def analyze(path: Path, *, board: Board | None = None) -> Cost:
-    """Find the cost of an .eqm file or a source model, without data.
+    """Find the cost of an .eqm file or a source model, without data; of a source model as converted for the board.
 
     Unsupported nodes are part of the result. Raises what reading the file raises, and UnsupportedError for a refusal
     that names no node.
@@ -113,8 +112,7 @@ def analyze(path: Path, *, board: Board | None = None) -> Cost:
         return cost_of_plan(read_plan(data, path), model_bytes=len(data), board=board)
     try:
         graph = read_source(path)
-        integers, rounding = integers_without_data(graph)
-        plan = make_plan(integers.graph, rounding=rounding)
+        plan, integers = plan_without_data(graph, board=board)
     except UnsupportedError as error:
         if not error.reasons:
             raise

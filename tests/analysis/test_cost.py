@@ -8,6 +8,7 @@ import pytest
 from small_models import small_graph, small_model, small_plan
 
 from edgeq.analysis.cost import analyze, cost_of_plan, count_parameters
+from edgeq.api import convert
 from edgeq.board import load_board
 from edgeq.errors import BadInputError, StorageError
 from edgeq.paths import demo_dir
@@ -68,6 +69,21 @@ def test_a_float_model_needs_no_data() -> None:
     assert cost.arena_bytes is not None
     assert cost.lower_bound_bytes is not None
     assert cost.arena_bytes >= cost.lower_bound_bytes > 0
+
+
+@pytest.mark.parametrize("board", [None, "host", "raspberry-pi-4"])
+def test_memory_and_file_are_those_of_a_conversion_for_the_board(board: str | None) -> None:
+    path = demo_dir() / "digits_int8.tflite"
+    cost = analyze(path, board=None if board is None else load_board(board))
+    model = convert(path, board=board)
+    assert (cost.arena_bytes, cost.lower_bound_bytes) == (model.plan.arena_bytes, model.plan.lower_bound_bytes)
+    assert cost.model_bytes == len(model.data)
+
+
+def test_a_source_model_that_is_too_large_for_the_board_is_still_analyzed() -> None:
+    cost = analyze(demo_dir() / "digits_int8.tflite", board=BOARD)
+    assert cost.fits is False
+    assert cost.missing_bytes > 0
 
 
 def test_float_and_int8_files_of_one_network_need_the_same_work() -> None:

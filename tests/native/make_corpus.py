@@ -120,7 +120,7 @@ def write_real_models(folder: Path) -> int:
     paths = sorted(Path(root, "models").glob("*int8*.tflite")) if root else []
     folder.mkdir(parents=True, exist_ok=True)
     for path in paths:
-        (folder / f"{path.stem}.eqm").write_bytes(write_model(plan_without_data(read_source(path))))
+        (folder / f"{path.stem}.eqm").write_bytes(write_model(plan_without_data(read_source(path))[0]))
     return len(paths)
 
 

@@ -83,7 +83,7 @@ def test_a_float_model_without_data_is_a_usage_error() -> None:
 
 
 def test_sizes_are_known_without_data() -> None:
-    plan = plan_without_data(read_source(FLOAT))
+    plan, _ = plan_without_data(read_source(FLOAT))
     real = _digits().plan
     assert (plan.arena_bytes, plan.macs, len(plan.steps)) == (real.arena_bytes, real.macs, len(real.steps))
 
