@@ -24,6 +24,8 @@ from edgeq.ir.result import Profile, RunResult, Spread, StepMeasure
 WARM_UP = 3  # runs before those that are timed
 MAX_BATCH_BYTES = 64 << 20  # of inputs or outputs handed over at once
 SLOWEST_MACS_PER_SECOND = 2_000_000  # of anything still alive; an emulated ARMv6 core reaches forty times that
+USAGE = 1  # eqrun's exit code when the CPU has no such kernels, or none that read the model's weights
+_REFUSAL = re.compile(r"eqrun: (.*)\n")
 _MARKER = re.compile(r"EQRUN ISA (\w+)\nEQRUN DONE crc=([0-9a-f]{8})")
 
 
@@ -147,7 +149,14 @@ class EqrunDevice:
         return 120 + runs * self._loaded.macs / SLOWEST_MACS_PER_SECOND
 
     def _checked(self, ended: Ended) -> int:
-        """Return the CRC of the end marker. Raises DeviceError unless the run ended well and said so last."""
+        """Return the CRC of the end marker.
+
+        Raises UsageError for what eqrun refuses as asked, DeviceError unless the run ended well and said so last.
+        """
+        refused = _REFUSAL.fullmatch(ended.stderr)
+        if ended.code == USAGE and refused is not None:
+            reason = refused[1].replace(f"'{self._model}'", repr(self._loaded.name))
+            raise UsageError(f"{self._board.name} ({self._machine.title}): {reason}")
         if ended.code != 0:
             raise DeviceError(f"{self._machine.title}: eqrun failed ({ended.reason}):\n{ended.last_lines}")
         marker = _MARKER.fullmatch("\n".join(ended.stdout.strip().splitlines()[-2:]))

@@ -76,7 +76,7 @@ def find_compiler(board: Board, *, toolchain: str | None = None) -> Compiler:
     if board.kind == "host":
         if toolchain == "zig":
             raise UsageError(f"board {board.name} is compiled for with this machine's own compiler, not with zig")
-        return _host_compiler()
+        return _host_compiler("compile for it")
     family = FAMILIES[board.isa]
     if toolchain is None:
         toolchain = "gcc" if not _has_zig() and shutil.which(family.gcc or "-") else "zig"
@@ -129,7 +129,7 @@ def link_library(compiler: Compiler, objects: Sequence[Path], name: str) -> Path
 def build_plugin(qemu: str) -> Path:
     """Build the instruction counter for the installed QEMU with this machine's compiler. Raises ToolchainError."""
     major = _qemu_major(qemu)
-    host = _host_compiler()
+    host = _host_compiler("build QEMU's instruction counter")
     plugin = Compiler(
         name=host.name,
         identity=host.identity,
@@ -230,10 +230,10 @@ def _gcc(family: Family, board: Board) -> Compiler:
     )
 
 
-def _host_compiler() -> Compiler:
+def _host_compiler(purpose: str) -> Compiler:
     program = next((name for name in ("cc", "gcc", "clang") if shutil.which(name)), None)
     if program is None:
-        raise ToolchainError("this machine has no C compiler", hint="apt install gcc")
+        raise ToolchainError(f"this machine has no C compiler to {purpose}", hint="apt install gcc")
     return Compiler(
         name="cc",
         identity=_version((program, "--version")),

@@ -12,6 +12,7 @@ from edgeq.board import load_board
 from edgeq.device.device import connect
 from edgeq.device.eqrun import EqrunDevice
 from edgeq.device.machine import LocalMachine
+from edgeq.device.toolchain import build_plugin, find_compiler
 from edgeq.errors import DeviceError, ToolchainError
 
 BOARD = load_board("raspberry-pi-4")
@@ -64,6 +65,16 @@ def test_a_missing_emulator_is_named_with_its_package(tmp_path: Path, monkeypatc
     with pytest.raises(ToolchainError, match="qemu-aarch64, which is not installed; apt install qemu-user") as caught:
         connect(BOARD)
     assert caught.value.exit_code == 6
+
+
+def test_a_missing_compiler_is_named_with_what_it_is_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _emulator(tmp_path, monkeypatch, "echo qemu-aarch64 version 7.2.0")
+    monkeypatch.setenv("PATH", str(tmp_path))
+    message = "no C compiler to build QEMU's instruction counter; apt install gcc"
+    with pytest.raises(ToolchainError, match=message):
+        build_plugin(str(tmp_path / BOARD.emulator))
+    with pytest.raises(ToolchainError, match="no C compiler to compile for it; apt install gcc"):
+        find_compiler(load_board("host"))
 
 
 def test_an_emulator_that_never_ends_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,7 +16,7 @@ from edgeq.compile.planner import make_plan
 from edgeq.device.build import build_eqrun
 from edgeq.device.device import connect
 from edgeq.device.machine import LocalMachine
-from edgeq.errors import DeviceError
+from edgeq.errors import UsageError
 from edgeq.format.write import write_model
 from edgeq.ir.result import RunResult
 from edgeq.ops import all_ops
@@ -25,6 +25,7 @@ from edgeq.ops.packing import layout_code
 from edgeq.paths import demo_dir
 from edgeq.runtime.reference import run_reference
 
+A72 = emulated_board(Cpu("raspberry-pi-4", "cortex-a72", ("neon",)))
 BOUNDARY_ONLY = {"dequantize"}
 FEW, MANY = 1, 6  # cases of each operator
 SHARE = 4  # of the operators, one in so many runs where the kernels are the portable ones
@@ -53,13 +54,29 @@ def test_eqrun_uses_the_kernels_asked_for(cpu: Cpu, isa: str) -> None:
         assert_same(result, run_reference(small.plan, sample, crcs=True), f"{cpu.cpu} {isa}")
 
 
-def test_kernels_that_the_cpu_lacks_are_refused() -> None:
+def test_kernels_that_the_cpu_lacks_are_refused_with_those_it_has() -> None:
     small = program()
-    with connect(emulated_board(Cpu("raspberry-pi-4", "cortex-a72", ("neon",)))) as device, forced_isa("dotprod"):
+    with connect(A72) as device, forced_isa("dotprod"):
         device.load(small.plan, small.model)
-        with pytest.raises(DeviceError, match="this build or CPU has no kernels called 'dotprod'"):
+        message = "raspberry-pi-4 .*: there are no kernels called 'dotprod' for this CPU, it has scalar, neon$"
+        with pytest.raises(UsageError, match=message):
             device.run(small.samples[0])
         assert device.isa == ""
+
+
+@pytest.mark.parametrize(
+    ("board", "isa", "message"),
+    [
+        ("raspberry-pi-5", None, "an order that this CPU's kernels do not read"),
+        ("raspberry-pi-4", "scalar", "an order that the kernels called scalar do not read"),
+    ],
+)
+def test_a_model_packed_for_other_kernels_is_refused_by_name(board: str, isa: str | None, message: str) -> None:
+    model = convert(demo_dir() / "digits_int8.tflite", board=board)
+    with connect(A72) as device, forced_isa(isa):
+        device.load(model.plan, model.data)
+        with pytest.raises(UsageError, match=f"'digits_int8' holds its weights in {message}; convert it for this"):
+            device.profile(_random_inputs(model, 0))
 
 
 @each_emulated_cpu

@@ -4,8 +4,8 @@
  * A data file holds samples back to back, each all inputs (or outputs) in the model's order as raw little-endian codes.
  * A run that did everything asked ends with two lines, "EQRUN ISA name" with the kernels that it used and
  * "EQRUN DONE crc=XXXXXXXX" with the CRC-32 of all output bytes; a run without the last line failed, whatever its exit
- * code (an emulator's or a shell's may be 0). Its own exit codes are edgeq's: 1 usage, 3 out of memory, 8 bad model or
- * data, 9 cannot read or write. */
+ * code (an emulator's or a shell's may be 0). Its own exit codes are edgeq's: 1 usage, kernels that the CPU or the model's
+ * weights rule out among it, 3 out of memory, 8 bad model or data, 9 cannot read or write. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
@@ -86,6 +86,7 @@ static uint32_t parse_number(const char *option, const char *text, uint32_t low,
 
 static options parse_options(int argc, char **argv) {
   options o = {.repeat = 1, .threads = 1, .isa = getenv("EDGEQ_ISA")};
+  if (o.isa != NULL && *o.isa == '\0') o.isa = NULL;
   for (int i = 1; i < argc; i++) {
     const char *name = argv[i];
     if (strcmp(name, "--help") == 0) {
@@ -197,14 +198,24 @@ static void repack(eq_model *model, const options *o) {
   if (status != EQ_OK) fail(EXIT_BAD_INPUT, "'%s' is refused: %s (%d)", o->model, eq_status_name(status), (int)status);
 }
 
+__attribute__((noreturn)) static void refuse_isa(const char *isa) {
+  char names[128] = "";
+  const eq_kernels *table;
+  for (uint32_t i = 0; (table = eq_kernels_at(i)) != NULL; i++) {
+    const size_t used = strlen(names);
+    snprintf(names + used, sizeof names - used, i == 0 ? "%s" : ", %s", table->isa);
+  }
+  fail(EXIT_USAGE, "there are no kernels called '%s' for this CPU, it has %s", isa, names);
+}
+
 static void start_runner(eq_runner *runner, const eq_model *model, const options *o) {
   const uint32_t arena_bytes = eq_arena_bytes(model);
   eq_status status = eq_runner_init(runner, model, allocate(arena_bytes), arena_bytes);
   if (status == EQ_OK && o->isa != NULL) status = eq_runner_use(runner, o->isa);
-  if (status == EQ_ERR_ISA) fail(EXIT_USAGE, "this build or CPU has no kernels called '%s'", o->isa);
+  if (status == EQ_ERR_ISA) refuse_isa(o->isa);
   if (status == EQ_ERR_LAYOUT) {
-    fail(EXIT_BAD_INPUT, "'%s' was converted for kernels that %s; convert it for this board, or without --board",
-         o->model, o->isa != NULL ? "others than those asked for read" : "this build or CPU lacks");
+    fail(EXIT_USAGE, "'%s' holds its weights in an order that %s%s do not read; convert it for this board, or without --board",
+         o->model, o->isa != NULL ? "the kernels called " : "this CPU's kernels", o->isa != NULL ? o->isa : "");
   }
   if (status != EQ_OK) fail(EXIT_BAD_INPUT, "'%s' is refused: %s (%d)", o->model, eq_status_name(status), (int)status);
 }
