@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import hashlib
+import mmap
 import subprocess
 import tempfile
 from collections.abc import Sequence
@@ -19,6 +20,8 @@ from edgeq.ops.packing import PORTABLE
 from edgeq.paths import native_dir
 
 GUARD = 64
+FENCED = 1 << 24  # bytes of an arena at most
+PROT_NONE = 0
 _CONSTANT = 0x80000000
 
 
@@ -95,6 +98,23 @@ def _aligned(size: int) -> np.ndarray:
     return raw[start : start + size]
 
 
+@cache
+def _fence() -> mmap.mmap:
+    """Memory whose last page faults when it is touched."""
+    memory = mmap.mmap(-1, FENCED + mmap.PAGESIZE)
+    last = ctypes.addressof(ctypes.c_char.from_buffer(memory)) + FENCED
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mprotect(ctypes.c_void_p(last), mmap.PAGESIZE, PROT_NONE) != 0:
+        raise OSError(ctypes.get_errno(), "mprotect")
+    return memory
+
+
+def _fenced(size: int) -> np.ndarray:
+    """Return this many bytes in front of memory that faults; the same ones at every call."""
+    assert size <= FENCED
+    return np.frombuffer(_fence(), np.uint8, size, FENCED - size)
+
+
 def call_step(
     step: Step,
     inputs: Sequence[np.ndarray],
@@ -106,8 +126,9 @@ def call_step(
 ) -> list[np.ndarray]:
     """Check and run ``step`` in C. ``outputs`` give shapes and dtypes. Fails on a refusal or a touched guard byte.
 
-    Weights are packed in the layout. The kernels are those of ``isa``; without one they are the fastest, or with a
-    layout reference code that reads it as vector kernels may. Parts run one after another, the last one first.
+    The inputs come last: a read beyond them, rounded up to 16 bytes, is a fault. Weights are packed in the layout. The
+    kernels are those of ``isa``; without one they are the fastest, or with a layout reference code that reads it as
+    vector kernels may. Parts run one after another, the last one first.
     """
     lib = library()
     pool = ConstantPool()
@@ -117,11 +138,11 @@ def call_step(
     scratch_bytes = step.scratch_bytes()
 
     sizes = [array.nbytes for array in [*inputs, *outputs]] + [scratch_bytes]
-    offsets, end = [], GUARD
-    for size in sizes:
-        offsets.append(end)
-        end += -(-size // 16) * 16 + GUARD
-    arena = _aligned(end)
+    offsets, end = [0] * len(sizes), GUARD
+    for i in [*range(len(inputs), len(sizes)), *range(len(inputs))]:
+        offsets[i] = end
+        end += -(-sizes[i] // 16) * 16 + GUARD
+    arena = _fenced(end - (GUARD if inputs else 0))
     arena[:] = 0xA5
     for array, offset in zip(inputs, offsets, strict=False):
         arena[offset : offset + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)

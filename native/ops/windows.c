@@ -6,6 +6,7 @@
 #include "edgeq/memory.h"
 
 enum { N, H, W, C };
+enum { RGB_RUN = 9 }; /* bytes of a row of a 3x3 window on a picture, the usual first layer */
 
 /* The image rows under one line of output pixels. */
 typedef struct line_rows {
@@ -52,15 +53,37 @@ static size_t fill_strip(const eq_step_io *io, const eq_conv2d_params *p, const 
   return (size_t)columns * pixel;
 }
 
-/* The output pixels whose windows lie in the image's width: *first .. *last, a multiple of EQ_STRIP_PIXELS from the left and,
- * unless they reach the end, as many. */
-static void find_inside(const eq_conv2d_params *p, int32_t *first, int32_t *last) {
-  const int32_t margin = (p->padding[1] + p->stride[1] - 1) / p->stride[1];
-  const int32_t reach = p->input[W] + p->padding[1] - p->kernel[1]; /* of the last window's first tap */
-  *first = (margin + EQ_STRIP_PIXELS - 1) / EQ_STRIP_PIXELS * EQ_STRIP_PIXELS;
-  *last = reach < 0 ? 0 : eq_min32(reach / p->stride[1] + 1, p->output[W]);
-  if (*last < p->output[W]) *last = *last / EQ_STRIP_PIXELS * EQ_STRIP_PIXELS;
-  if (*last <= *first) *first = *last = p->output[W];
+/* Output pixels of a line, first .. last. */
+typedef struct pixel_range {
+  int32_t first, last;
+} pixel_range;
+
+/* The output pixels whose windows lie in the image's width. */
+static pixel_range find_inside(const eq_conv2d_params *p) {
+  const int32_t window = (p->kernel[1] - 1) * p->dilation[1] + 1;
+  const int32_t reach = p->input[W] + p->padding[1] - window; /* of the last window's first tap */
+  const pixel_range inside = {(p->padding[1] + p->stride[1] - 1) / p->stride[1],
+                              reach < 0 ? 0 : eq_min32(reach / p->stride[1] + 1, p->output[W])};
+  return inside.first < inside.last ? inside : (pixel_range){p->output[W], p->output[W]};
+}
+
+/* The same, at multiples of EQ_STRIP_PIXELS from the left but for the end of the line. */
+static pixel_range find_inside_strips(const eq_conv2d_params *p) {
+  pixel_range inside = find_inside(p);
+  inside.first = (inside.first + EQ_STRIP_PIXELS - 1) / EQ_STRIP_PIXELS * EQ_STRIP_PIXELS;
+  if (inside.last < p->output[W]) inside.last = inside.last / EQ_STRIP_PIXELS * EQ_STRIP_PIXELS;
+  return inside.first < inside.last ? inside : (pixel_range){p->output[W], p->output[W]};
+}
+
+/* True when all rows of a line's windows lie in the image. */
+static bool is_tall(const eq_conv2d_params *p, const line_rows *rows) {
+  return rows->first_y >= 0 && rows->first_y + (p->kernel[0] - 1) * p->dilation[0] < p->input[H];
+}
+
+/* Where the window of output pixel x begins in the image; it lies in its width, and the line is_tall. */
+static const int8_t *window_of(const eq_conv2d_params *p, const line_rows *rows, int32_t x) {
+  const size_t first_x = (size_t)(x * p->stride[1] - p->padding[1]);
+  return rows->image + ((size_t)rows->first_y * (size_t)p->input[W] + first_x) * (size_t)p->input[C];
 }
 
 /* m output pixels, the first one's window at `from`, whose rows are row_bytes apart. */
@@ -75,28 +98,26 @@ static void run_in_place(const eq_step_io *io, const eq_conv2d_params *p, const 
 
 void eq_run_strips(const eq_step_io *io, const eq_conv2d_params *p, const eq_strips *strips, int8_t *out,
                    const int8_t *in, const int8_t *weights, const eq_linear_s8 *linear) {
-  const size_t pixel = (size_t)p->input[C], row = (size_t)p->input[W] * pixel, out_pixel = (size_t)p->output[C];
-  int32_t inside_first, inside_last, from, to;
-  find_inside(p, &inside_first, &inside_last);
+  const size_t row = (size_t)p->input[W] * (size_t)p->input[C], out_pixel = (size_t)p->output[C];
+  pixel_range inside = find_inside_strips(p);
+  int32_t from, to;
   int32_t pixels = strips->pixels;
   while (pixels < p->output[W] && eq_strip_bytes(p, pixels + EQ_STRIP_PIXELS) <= io->scratch_bytes) {
     pixels += EQ_STRIP_PIXELS;
   }
-  if (pixels >= p->output[W]) inside_first = inside_last = p->output[W]; /* one call is worth more than one copy less */
+  if (pixels >= p->output[W]) inside.first = p->output[W]; /* one call is worth more than one copy less */
   eq_share(io, p->output[N] * p->output[H], 1, &from, &to);
   out += (size_t)from * (size_t)p->output[W] * out_pixel;
   for (int32_t line = from; line < to; line++) {
     const line_rows rows = rows_of(p, in, line);
-    const bool tall = rows.first_y >= 0 && rows.first_y + (p->kernel[0] - 1) * p->dilation[0] < p->input[H];
+    const bool tall = is_tall(p, &rows);
     for (int32_t x = 0, m; x < p->output[W]; x += m, out += (size_t)m * out_pixel) {
-      if (tall && x == inside_first) {
-        m = inside_last - inside_first;
-        const int8_t *first = rows.image + (size_t)rows.first_y * row;
-        first += (size_t)(x * p->stride[1] - p->padding[1]) * pixel;
-        run_in_place(io, p, strips, out, first, (size_t)p->dilation[0] * row, m, weights, linear);
+      if (tall && x == inside.first) {
+        m = inside.last - x;
+        run_in_place(io, p, strips, out, window_of(p, &rows, x), (size_t)p->dilation[0] * row, m, weights, linear);
         continue;
       }
-      m = eq_min32(pixels, (tall && x < inside_first ? inside_first : p->output[W]) - x);
+      m = eq_min32(pixels, (tall && x < inside.first ? inside.first : p->output[W]) - x);
       const size_t row_bytes = fill_strip(io, p, &rows, x, m);
       run_in_place(io, p, strips, out, io->scratch, row_bytes, m, weights, linear);
     }
@@ -118,46 +139,63 @@ static int8_t *copy_runs(int8_t *to, const int8_t *from, int32_t count, size_t s
   return to;
 }
 
-/* Where the windows of a strip lie, and their patches. */
+/* Where windows lie, in a strip or in the image, and their patches. */
 typedef struct patch_geometry {
   size_t patch_bytes;
   size_t pixel_bytes; /* from one window to the next */
   size_t row_bytes;   /* from one row of a window to the next */
 } patch_geometry;
 
-/* Gather m windows whose rows are short runs; a constant number of rows lets the compiler unroll. */
-static inline void gather_short(int8_t *patch, const int8_t *strip, const patch_geometry *g, int32_t m, int32_t rows,
+/* Gather m windows whose rows are short runs; a constant number of rows lets the compiler unroll, a constant run spares
+ * it registers. */
+static inline void gather_short(int8_t *patch, const int8_t *window, const patch_geometry *g, int32_t m, int32_t rows,
                                 size_t run) {
-  for (int32_t i = 0; i < m; i++, patch += g->patch_bytes, strip += g->pixel_bytes) {
-    copy_short_runs(patch, strip, rows, g->row_bytes, run);
+  for (int32_t i = 0; i < m; i++, patch += g->patch_bytes, window += g->pixel_bytes) {
+    copy_short_runs(patch, window, rows, g->row_bytes, run);
   }
 }
 
-/* Gather m windows of a strip. Up to 15 bytes more are read and written. */
-static void gather(int8_t *patch, const int8_t *strip, const patch_geometry *g, const eq_conv2d_params *p, int32_t m) {
+/* True when a window's rows are whole runs of bytes. */
+static bool has_whole_rows(const eq_conv2d_params *p) { return p->groups == 1 && p->dilation[1] == 1; }
+
+/* Gather m windows, the first one at `window`. Up to 15 bytes more are read and written. */
+static void gather(int8_t *patch, const int8_t *window, const patch_geometry *g, const eq_conv2d_params *p, int32_t m) {
   const size_t channels = (size_t)p->input[C], taken = channels / (size_t)p->groups;
-  const bool whole_rows = p->groups == 1 && p->dilation[1] == 1;
+  const bool whole_rows = has_whole_rows(p);
   const size_t run = whole_rows ? (size_t)p->kernel[1] * channels : taken;
   if (whole_rows && run <= EQ_RUN) {
-    if (p->kernel[0] == 3) {
-      gather_short(patch, strip, g, m, 3, run);
+    if (p->kernel[0] == 3 && run == RGB_RUN) {
+      gather_short(patch, window, g, m, 3, RGB_RUN);
+    } else if (p->kernel[0] == 3) {
+      gather_short(patch, window, g, m, 3, run);
     } else {
-      gather_short(patch, strip, g, m, p->kernel[0], run);
+      gather_short(patch, window, g, m, p->kernel[0], run);
     }
     return;
   }
   const int32_t runs = whole_rows ? 1 : p->kernel[1];
   const size_t step = (size_t)p->dilation[1] * channels;
-  for (int32_t i = 0; i < m; i++, patch += g->patch_bytes, strip += g->pixel_bytes) {
+  for (int32_t i = 0; i < m; i++, patch += g->patch_bytes, window += g->pixel_bytes) {
     int8_t *to = patch;
-    for (int32_t y = 0; y < p->kernel[0]; y++) to = copy_runs(to, strip + (size_t)y * g->row_bytes, runs, step, run);
+    for (int32_t y = 0; y < p->kernel[0]; y++) to = copy_runs(to, window + (size_t)y * g->row_bytes, runs, step, run);
   }
+}
+
+/* The output pixels of a line whose windows are gathered from the image itself: enough of them to be worth two strips
+ * beside them, and what is read beyond them, up to 15 bytes, lies in the input, which ends at `end`. */
+static pixel_range find_direct(const eq_conv2d_params *p, const line_rows *rows, pixel_range inside, const int8_t *end) {
+  const pixel_range none = {p->output[W], p->output[W]};
+  if (!has_whole_rows(p) || !is_tall(p, rows) || inside.last - inside.first < EQ_STRIP_PIXELS) return none;
+  const size_t below = (size_t)((p->kernel[0] - 1) * p->dilation[0]) * (size_t)p->input[W];
+  const int8_t *last = window_of(p, rows, inside.last - 1) + (below + (size_t)p->kernel[1]) * (size_t)p->input[C];
+  return end - last < EQ_RUN - 1 ? none : inside;
 }
 
 void eq_run_patches(const eq_step_io *io, const eq_conv2d_params *p, const eq_strips *strips, int8_t *out,
                     const int8_t *in, const int8_t *weights, const eq_linear_s8 *linear) {
   const int32_t n = p->output[C] / p->groups;
-  const size_t out_pixel = (size_t)p->output[C];
+  const size_t pixel = (size_t)p->input[C], out_pixel = (size_t)p->output[C];
+  const int8_t *end = in + (size_t)p->input[N] * (size_t)p->input[H] * (size_t)p->input[W] * pixel;
   int8_t *strip = io->scratch;
   int8_t *patches = strip + strips->strip_bytes;
   const int8_t *first = patches;
@@ -169,18 +207,24 @@ void eq_run_patches(const eq_step_io *io, const eq_conv2d_params *p, const eq_st
   int32_t from, to, waiting = 0;
   eq_share(io, p->output[N] * p->output[H], 1, &from, &to);
   out += (size_t)from * (size_t)p->output[W] * out_pixel;
+  const pixel_range inside = find_inside(p);
   for (int32_t line = from; line < to; line++) {
     const line_rows image_rows = rows_of(p, in, line);
-    for (int32_t x = 0; x < p->output[W]; x += strips->pixels) {
-      const int32_t m = eq_min32(strips->pixels, p->output[W] - x);
-      const patch_geometry geometry = {
-          .patch_bytes = rows.stride,
-          .pixel_bytes = (size_t)p->stride[1] * (size_t)p->input[C],
-          .row_bytes = fill_strip(io, p, &image_rows, x, m),
-      };
-      for (int32_t done = 0, count; done < m; done += count) {
-        count = eq_min32(most - waiting, m - done);
-        gather(patches + (size_t)waiting * rows.stride, strip + (size_t)done * geometry.pixel_bytes, &geometry, p, count);
+    const pixel_range direct = find_direct(p, &image_rows, inside, end);
+    for (int32_t x = 0, m; x < p->output[W]; x += m) {
+      patch_geometry geometry = {.patch_bytes = rows.stride, .pixel_bytes = (size_t)p->stride[1] * pixel};
+      const int8_t *window = strip;
+      if (x == direct.first) {
+        m = direct.last - x;
+        window = window_of(p, &image_rows, x);
+        geometry.row_bytes = (size_t)p->dilation[0] * (size_t)p->input[W] * pixel;
+      } else {
+        m = eq_min32(strips->pixels, (x < direct.first ? direct.first : p->output[W]) - x);
+        geometry.row_bytes = fill_strip(io, p, &image_rows, x, m);
+      }
+      for (int32_t left = m, count; left > 0; left -= count, window += (size_t)count * geometry.pixel_bytes) {
+        count = eq_min32(most - waiting, left);
+        gather(patches + (size_t)waiting * rows.stride, window, &geometry, p, count);
         waiting += count;
         if (waiting < most) continue;
         io->kernels->packed_gemm_s8(out, out_pixel, &rows, weights, waiting, n, linear);

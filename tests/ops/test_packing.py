@@ -86,3 +86,35 @@ def test_steps_compute_the_same_with_packed_weights_in_any_number_of_parts(name:
         restored = folded.step.packed(layout).unpacked(layout)
         assert np.array_equal(restored.weights.reshape(-1), folded.step.weights.reshape(-1))  # type: ignore[attr-defined]
     assert packed > 20
+
+
+def _picture(rng: np.random.Generator) -> Conv2dStep:
+    """A convolution of a picture that is wide enough for windows to be gathered from it; its bytes fill runs of 16."""
+    kernel = (int(rng.integers(1, 5)), int(rng.integers(1, 6)))
+    stride, dilation = (int(rng.integers(1, 3)), int(rng.integers(1, 4))), (int(rng.integers(1, 3)), 1)
+    padding = (int(rng.integers(0, 3)), int(rng.integers(0, 3)))
+    height, width, channels = int(rng.integers(8, 14)), 16 * int(rng.integers(1, 4)), int(rng.integers(1, 6))
+    reach = [(kernel[i] - 1) * dilation[i] for i in range(2)]
+    extra = rng.integers(0, 3, 2)  # windows that reach out at the bottom and at the right
+    lines, pixels = (
+        (size + padding[i] - reach[i] - 1) // stride[i] + 1 + int(extra[i]) for i, size in enumerate((height, width))
+    )
+    n = int(rng.integers(1, 20))
+    weights = _weights(rng, n, kernel[0] * kernel[1] * channels).reshape(n, *kernel, channels)
+    return Conv2dStep(
+        groups=1, input_zero=int(rng.integers(-128, 128)), weights_zero=0, output_zero=3, act_min=-128, act_max=127,
+        mode=1, input=(1, height, width, channels), output=(1, lines, pixels, n), kernel=kernel, stride=stride,
+        dilation=dilation, padding=padding, weights=weights, bias=rng.integers(-9999, 9999, n).astype(np.int32),
+        multipliers=np.full(n, 1 << 30, np.int32), shifts=np.full(n, -6, np.int8),
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_windows_of_wide_pictures_are_gathered_whole(layout: int) -> None:
+    rng = np.random.default_rng(layout)
+    for _ in range(100):
+        step = _picture(rng)
+        codes = rng.integers(-128, 128, step.input, np.int8)
+        (expected,) = step.reference_q([codes])
+        (found,) = call_step(step, [codes], [expected], layout=layout)
+        np.testing.assert_array_equal(found, expected, err_msg=str(step))
