@@ -206,7 +206,7 @@ def fold_convolution(
         )
     channels = fold_channels(layer, reals, input_zero=quant_in.zero_point, mode=mode)
     if mode is Mode.EXACT:
-        channels = prove_exact(channels, reals, zero=quant_out.zero_point, bounds=(act_min, act_max))
+        channels, mode = prove_exact(channels, reals, zero=quant_out.zero_point, bounds=(act_min, act_max))
     return Fold(
         Conv2dStep(
             input=shape,

@@ -164,15 +164,33 @@ def exact_multiplier(real: float, split: tuple[int, int], *, peak: int, zero: in
     )
 
 
-def prove_exact(channels: Channels, reals: np.ndarray, *, zero: int, bounds: Pair) -> Channels:
-    """Apply exact_multiplier to every channel, over the accumulators that its weights and bias allow."""
+def prove_exact(channels: Channels, reals: np.ndarray, *, zero: int, bounds: Pair) -> tuple[Channels, Mode]:
+    """Apply exact_multiplier to every channel, over the accumulators that its weights and bias allow.
+
+    Returns with them mode SINGLE, which is cheaper everywhere, where it gives the same for all those accumulators.
+    """
     weights = channels.weights.reshape(len(reals), -1).astype(np.int64) - channels.weights_zero
     peaks = np.abs(channels.bias.astype(np.int64)) + 128 * np.abs(weights).sum(axis=1)
-    multipliers = [
-        exact_multiplier(float(real), (int(m), int(shift)), peak=int(peak), zero=zero, bounds=bounds)
-        for real, m, shift, peak in zip(reals, channels.multipliers, channels.shifts, peaks, strict=True)
-    ]
-    return dataclasses.replace(channels, multipliers=np.array(multipliers, np.int32))
+    multipliers = np.array(
+        [
+            exact_multiplier(float(real), (int(m), int(shift)), peak=int(peak), zero=zero, bounds=bounds)
+            for real, m, shift, peak in zip(reals, channels.multipliers, channels.shifts, peaks, strict=True)
+        ],
+        np.int32,
+    )
+    mode = Mode.EXACT if np.any(meets_ties(multipliers, channels.shifts, peaks)) else Mode.SINGLE
+    return dataclasses.replace(channels, multipliers=multipliers), mode
+
+
+def meets_ties(multipliers: np.ndarray, shifts: np.ndarray, peaks: np.ndarray) -> np.ndarray:
+    """Return per channel whether x * m * 2^(shift - 31) lies halfway between integers for an x with |x| <= peak.
+
+    It does for odd multiples of 2^e, e = 30 - shift - (trailing zeros of m), so for none when 2^e > peak or e < 0.
+    """
+    m = multipliers.astype(np.int64)
+    trailing = np.log2(np.where(m != 0, m & -m, 1))
+    exponents = 30 - shifts.astype(np.int64) - trailing
+    return np.asarray((m != 0) & (exponents >= 0) & (2.0**exponents <= peaks))
 
 
 def shape_of_rank(tensor: Tensor, rank: int, what: str) -> Shape:

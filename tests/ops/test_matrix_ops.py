@@ -21,7 +21,7 @@ from edgeq.ops.conv2d import Conv2d, Conv2dStep
 from edgeq.ops.conv2d_s16 import Conv2dS16Step
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d, DepthwiseConv2dStep
 from edgeq.ops.fully_connected import FullyConnected
-from edgeq.ops.linear import exact_multiplier
+from edgeq.ops.linear import exact_multiplier, meets_ties
 from edgeq.ops.transpose_conv import TransposeConv
 
 
@@ -114,6 +114,33 @@ def test_exact_multipliers_round_as_float64_does(rng: np.random.Generator) -> No
         sums = rng.integers(-(10**6), 10**6, size=4000)
         expected = np.clip(round_away(sums * real) + zero, -128, 127)
         np.testing.assert_array_equal(np.clip(requant(sums, m, split[1], Mode.EXACT) + zero, -128, 127), expected)
+
+
+def test_ties_are_met_just_where_exact_and_single_rounding_differ(rng: np.random.Generator) -> None:
+    met = 0
+    for _ in range(200):
+        shift, trailing = int(rng.integers(-9, 3)), int(rng.integers(10, 31))
+        m = (1 << 30 | int(rng.integers(2**30))) >> trailing << trailing
+        peak = int(2.0 ** rng.uniform(0, 12))
+        sums = np.arange(-peak, peak + 1)
+        differ = bool(np.any(requant(sums, m, shift, Mode.EXACT) != requant(sums, m, shift, Mode.SINGLE)))
+        met += differ
+        assert meets_ties(np.array([m, 0]), np.array([shift, shift]), np.array([peak, peak])).tolist() == [
+            differ,
+            False,
+        ]
+    assert 20 < met < 180
+
+
+def test_fully_connected_takes_single_rounding_where_it_is_the_same(rng: np.random.Generator) -> None:
+    x, w = _codes(rng, 8, 40), _codes(rng, 9, 40)
+    operands = [_tensor(x, 2.0**-3, 13, fixed=False), _tensor(w, 2.0**-9)]
+    for scale, mode in ((0.6, Mode.SINGLE), (2.0**-10, Mode.EXACT)):  # a multiplier of 1/4 meets ties
+        step = _fold(FullyConnected(), operands, QuantParams.of(scale, -11), Rounding.TFLITE)
+        assert isinstance(step, Conv2dStep)
+        assert step.mode == mode
+        exact = dataclasses.replace(step, mode=int(Mode.EXACT))
+        np.testing.assert_array_equal(_run(step, [x]), _run(exact, [x]))
 
 
 def test_computed_weights_give_what_constant_weights_give(rng: np.random.Generator) -> None:
