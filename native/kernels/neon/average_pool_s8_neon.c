@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Means of int8 windows, 16 channels at a time. */
-#if defined(__aarch64__)
+ * Means of int8 windows, 16 channels at a time; for 32-bit NEON too. */
+#if defined(__ARM_NEON)
 #include <arm_neon.h>
 
 #include "kernels/pool.h"
@@ -15,21 +15,21 @@ static inline void add_taps(int32x4_t sums[4], const int8_t *x, int32_t count, s
   for (; count >= 2; count -= 2, x += 2 * channels) {
     const int8x16_t codes = vld1q_s8(x), next = vld1q_s8(x + channels);
     low = vaddw_s8(low, vget_low_s8(codes));
-    high = vaddw_high_s8(high, codes);
+    high = vaddw_s8(high, vget_high_s8(codes));
     low_next = vaddw_s8(low_next, vget_low_s8(next));
-    high_next = vaddw_high_s8(high_next, next);
+    high_next = vaddw_s8(high_next, vget_high_s8(next));
   }
   if (count > 0) {
     const int8x16_t codes = vld1q_s8(x);
     low = vaddw_s8(low, vget_low_s8(codes));
-    high = vaddw_high_s8(high, codes);
+    high = vaddw_s8(high, vget_high_s8(codes));
   }
   low = vaddq_s16(low, low_next);
   high = vaddq_s16(high, high_next);
   sums[0] = vaddw_s16(sums[0], vget_low_s16(low));
-  sums[1] = vaddw_high_s16(sums[1], low);
+  sums[1] = vaddw_s16(sums[1], vget_high_s16(low));
   sums[2] = vaddw_s16(sums[2], vget_low_s16(high));
-  sums[3] = vaddw_high_s16(sums[3], high);
+  sums[3] = vaddw_s16(sums[3], vget_high_s16(high));
 }
 
 static void run_block(int8_t *out, const int8_t *x, const eq_pool_window *w) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Weighted sum of four int8 vectors, 16 elements at a time. */
-#if defined(__aarch64__)
+ * Weighted sum of four int8 vectors, 16 elements at a time; for 32-bit NEON too. */
+#if defined(__ARM_NEON)
 #include <arm_neon.h>
 
 #include "kernels/kernels.h"
@@ -10,11 +10,11 @@ eq_blend_s8_fn eq_blend_s8_scalar;
 enum { LANES = 16 };
 
 static inline void add_tap(int32x4_t sums[4], int8x16_t codes, int32_t weight) {
-  const int16x8_t low = vmovl_s8(vget_low_s8(codes)), high = vmovl_high_s8(codes);
+  const int16x8_t low = vmovl_s8(vget_low_s8(codes)), high = vmovl_s8(vget_high_s8(codes));
   sums[0] = vmlaq_n_s32(sums[0], vmovl_s16(vget_low_s16(low)), weight);
-  sums[1] = vmlaq_n_s32(sums[1], vmovl_high_s16(low), weight);
+  sums[1] = vmlaq_n_s32(sums[1], vmovl_s16(vget_high_s16(low)), weight);
   sums[2] = vmlaq_n_s32(sums[2], vmovl_s16(vget_low_s16(high)), weight);
-  sums[3] = vmlaq_n_s32(sums[3], vmovl_high_s16(high), weight);
+  sums[3] = vmlaq_n_s32(sums[3], vmovl_s16(vget_high_s16(high)), weight);
 }
 
 /* sum / 2^20, rounded to nearest, ties away from zero: ties go up, and negative sums are less by one before. */
@@ -24,9 +24,9 @@ static inline void blend_block(int8_t *out, const int8_t *const in[4], const int
   const int32x4_t none = vdupq_n_s32(0);
   int32x4_t sums[4] = {none, none, none, none};
   for (int32_t tap = 0; tap < 4; tap++) add_tap(sums, vld1q_s8(in[tap] + first), weights[tap]);
-  const int16x8_t low = vuzp1q_s16(vreinterpretq_s16_s32(quotient(sums[0])), vreinterpretq_s16_s32(quotient(sums[1])));
-  const int16x8_t high = vuzp1q_s16(vreinterpretq_s16_s32(quotient(sums[2])), vreinterpretq_s16_s32(quotient(sums[3])));
-  vst1q_s8(out + first, vuzp1q_s8(vreinterpretq_s8_s16(low), vreinterpretq_s8_s16(high)));
+  const int16x8_t low = vcombine_s16(vmovn_s32(quotient(sums[0])), vmovn_s32(quotient(sums[1])));
+  const int16x8_t high = vcombine_s16(vmovn_s32(quotient(sums[2])), vmovn_s32(quotient(sums[3])));
+  vst1q_s8(out + first, vcombine_s8(vmovn_s16(low), vmovn_s16(high)));
 }
 
 void eq_blend_s8_neon(int8_t *out, const int8_t *const in[4], const int32_t weights[4], int32_t n) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0
- * Maxima of int8 windows, 16 channels at a time. */
-#if defined(__aarch64__)
+ * Maxima of int8 windows, 16 channels at a time; for 32-bit NEON too. */
+#if defined(__ARM_NEON)
 #include <arm_neon.h>
 
 #include "edgeq/fixed_point.h"
