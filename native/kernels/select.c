@@ -33,64 +33,52 @@
 /* A build for CPUs that are all known to have an ISA may name it, e.g. -DEQ_ONLY_ISA=neon: there is then one table, and
  * the linker can drop the kernels of the others. Nothing can be selected on a CPU without that ISA. */
 #if defined(EQ_ONLY_ISA)
-#define EQ_TABLE static const __attribute__((unused)) eq_kernels
+#define EQ_UNUSED __attribute__((unused))
 #else
-#define EQ_TABLE static const eq_kernels
+#define EQ_UNUSED
 #endif
 
-EQ_TABLE scalar_table = {
-    .isa = "scalar",
-    .layout = EQ_LAYOUT_PORTABLE,
+/* Begins the table of an ISA whose products read weights in a layout; its kernels follow. */
+#define EQ_TABLE(name, weights) \
+  static const EQ_UNUSED eq_kernels name##_table = {.isa = #name, .layout = EQ_LAYOUT_##weights,
+
+EQ_TABLE(scalar, PORTABLE)
 #include "kernels/scalar/kernels.inc"
 };
 
 #if defined(__aarch64__)
-EQ_TABLE neon_table = {
-    .isa = "neon",
-    .layout = EQ_LAYOUT_C4K16,
+EQ_TABLE(neon, C4K16)
 #include "kernels/scalar/kernels.inc"
 #include "kernels/neon/kernels.inc"
 };
-EQ_TABLE dotprod_table = {
-    .isa = "dotprod",
-    .layout = EQ_LAYOUT_C8K4,
+EQ_TABLE(dotprod, C8K4)
 #include "kernels/scalar/kernels.inc"
 #include "kernels/neon/kernels.inc"
 #include "kernels/dotprod/kernels.inc"
 };
-EQ_TABLE i8mm_table = {
-    .isa = "i8mm",
-    .layout = EQ_LAYOUT_C8K8,
+EQ_TABLE(i8mm, C8K8)
 #include "kernels/scalar/kernels.inc"
 #include "kernels/neon/kernels.inc"
 #include "kernels/dotprod/kernels.inc"
 #include "kernels/i8mm/kernels.inc"
 };
 #elif defined(__x86_64__)
-EQ_TABLE avx2_table = {
-    .isa = "avx2",
-    .layout = EQ_LAYOUT_C8K4,
+EQ_TABLE(avx2, C8K4)
 #include "kernels/scalar/kernels.inc"
 #include "kernels/avx2/kernels.inc"
 };
-EQ_TABLE vnni_table = {
-    .isa = "vnni",
-    .layout = EQ_LAYOUT_C16K4,
+EQ_TABLE(vnni, C16K4)
 #include "kernels/scalar/kernels.inc"
 #include "kernels/avx2/kernels.inc"
 #include "kernels/vnni/kernels.inc"
 };
 #elif defined(__arm__) && defined(__ARM_NEON)
-EQ_TABLE neon32_table = {
-    .isa = "neon32",
-    .layout = EQ_LAYOUT_C4K16,
+EQ_TABLE(neon32, C4K16)
 #include "kernels/scalar/kernels.inc"
 #include "kernels/neon32/kernels.inc"
 };
 #elif defined(__arm__) && defined(__ARM_FEATURE_SIMD32)
-EQ_TABLE v6_table = {
-    .isa = "v6",
-    .layout = EQ_LAYOUT_PORTABLE,
+EQ_TABLE(v6, PORTABLE)
 #include "kernels/scalar/kernels.inc"
 #include "kernels/v6/kernels.inc"
 };
