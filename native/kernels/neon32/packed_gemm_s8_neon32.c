@@ -24,6 +24,10 @@ typedef struct step {
 #define WIDEN(sum, t) "vpadal.s16 " sum ", " t "\n"
 #define CLEAR(q) "vmov.i32 " q ", #0\n"
 #define LOAD(what, from) "vld1.8 {" what "}, [%[" from "]]!\n"
+/* Read a step's count of single blocks, or skip them; go back for another step; add the halves of a sum. */
+#define SINGLE_BLOCKS(none) "ldr %[left], [%[s]], #4\ncmp %[left], #0\nbeq " none "\n"
+#define NEXT_STEP(begin) "cmp %[s], %[end]\nbne " begin "\n"
+#define HALVE(low, high) "vadd.i32 " low ", " low ", " high "\n"
 #define ALL_QUADS                                                                                            \
   "q0", "q1", "q2", "q3", "q4", "q5", "q6", "q7", "q8", "q9", "q10", "q11", "q12", "q13", "q14", "q15"
 
@@ -66,9 +70,7 @@ static inline void sum_two_rows(int32_t *to, const step *s, const step *end, siz
       WIDEN("q7", "q15")
       "bne 2b\n"
       "3:\n"
-      "ldr %[left], [%[s]], #4\n"
-      "cmp %[left], #0\n"
-      "beq 5f\n"
+      SINGLE_BLOCKS("5f")
       "4:\n"
       LOAD("d20-d23", "w") LOAD("d16-d17", "x0") LOAD("d18-d19", "x1") LOAD("d24-d27", "w")
       TWO_BY_BLOCK("q0", "q4", "d20", "d21", "")
@@ -79,16 +81,9 @@ static inline void sum_two_rows(int32_t *to, const step *s, const step *end, siz
       WIDEN("q7", "q15")
       "bne 4b\n"
       "5:\n"
-      "cmp %[s], %[end]\n"
-      "bne 1b\n"
-      "vadd.i32 d0, d0, d1\n"
-      "vadd.i32 d2, d2, d3\n"
-      "vadd.i32 d4, d4, d5\n"
-      "vadd.i32 d6, d6, d7\n"
-      "vadd.i32 d8, d8, d9\n"
-      "vadd.i32 d10, d10, d11\n"
-      "vadd.i32 d12, d12, d13\n"
-      "vadd.i32 d14, d14, d15\n"
+      NEXT_STEP("1b")
+      HALVE("d0", "d1") HALVE("d2", "d3") HALVE("d4", "d5") HALVE("d6", "d7")
+      HALVE("d8", "d9") HALVE("d10", "d11") HALVE("d12", "d13") HALVE("d14", "d15")
       "vpadd.i32 d0, d0, d2\n"
       "vpadd.i32 d1, d4, d6\n"
       "vpadd.i32 d2, d8, d10\n"
@@ -126,9 +121,7 @@ static inline void sum_one_row(int32_t *to, const step *s, const step *end, size
       ONE_BY_PAIR("q3", "q7", "d22", "d23", "d30", "d31")
       "bne 2b\n"
       "3:\n"
-      "ldr %[left], [%[s]], #4\n"
-      "cmp %[left], #0\n"
-      "beq 5f\n"
+      SINGLE_BLOCKS("5f")
       "4:\n"
       LOAD("d16-d19", "w") LOAD("d8-d9", "x") LOAD("d20-d23", "w")
       "subs %[left], %[left], #1\n"
@@ -138,12 +131,8 @@ static inline void sum_one_row(int32_t *to, const step *s, const step *end, size
       ONE_BY_BLOCK("q3", "q7", "d22", "d23")
       "bne 4b\n"
       "5:\n"
-      "cmp %[s], %[end]\n"
-      "bne 1b\n"
-      "vadd.i32 d0, d0, d1\n"
-      "vadd.i32 d2, d2, d3\n"
-      "vadd.i32 d4, d4, d5\n"
-      "vadd.i32 d6, d6, d7\n"
+      NEXT_STEP("1b")
+      HALVE("d0", "d1") HALVE("d2", "d3") HALVE("d4", "d5") HALVE("d6", "d7")
       "vpadd.i32 d0, d0, d2\n"
       "vpadd.i32 d1, d4, d6\n"
       "vst1.32 {d0-d1}, [%[to]]\n"
