@@ -76,7 +76,7 @@ def find_compiler(board: Board, *, toolchain: str | None = None) -> Compiler:
     if board.kind == "host":
         if toolchain == "zig":
             raise UsageError(f"board {board.name} is compiled for with this machine's own compiler, not with zig")
-        return _host_compiler("compile for it")
+        return _host_compiler("build programs with")
     family = FAMILIES[board.isa]
     if toolchain is None:
         toolchain = "gcc" if not _has_zig() and shutil.which(family.gcc or "-") else "zig"

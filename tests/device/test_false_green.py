@@ -73,7 +73,7 @@ def test_a_missing_compiler_is_named_with_what_it_is_for(tmp_path: Path, monkeyp
     message = "no C compiler to build QEMU's instruction counter; apt install gcc"
     with pytest.raises(ToolchainError, match=message):
         build_plugin(str(tmp_path / BOARD.emulator))
-    with pytest.raises(ToolchainError, match="no C compiler to compile for it; apt install gcc"):
+    with pytest.raises(ToolchainError, match="no C compiler to build programs with; apt install gcc"):
         find_compiler(load_board("host"))
 
 
