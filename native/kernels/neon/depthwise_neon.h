@@ -10,6 +10,7 @@
 #include "kernels/neon/requant_neon.h"
 
 enum { EQ_DEPTHWISE_LANES = 16, EQ_DEPTHWISE_TAPS = 64, EQ_DEPTHWISE_SLOTS = 2 * EQ_DEPTHWISE_TAPS + 2 };
+enum { EQ_DEPTHWISE_CUT = 4 }; /* bits that high products lose before their rounding shifts, where none is seen */
 
 /* A block of channels: what follows the sums, and taps in pairs whose products add up in int16. The assembly knows the
  * distances of the members. */
@@ -23,9 +24,11 @@ typedef struct eq_depthwise_lanes {
   int8_t low[EQ_DEPTHWISE_LANES];          /* at 288; act_min */
   int16_t zero[EQ_DEPTHWISE_LANES];        /* at 304; twice the same eight */
   int8_t weights[EQ_DEPTHWISE_SLOTS][EQ_DEPTHWISE_LANES]; /* at 336 */
-  size_t offsets[EQ_DEPTHWISE_SLOTS];                     /* of taps from a pixel's first one */
+  size_t offsets[EQ_DEPTHWISE_SLOTS];                     /* at 2416; of taps from a pixel's first one */
+  int16_t shifts_cut[EQ_DEPTHWISE_LANES];                 /* at 3456; shifts of what has lost EQ_DEPTHWISE_CUT bits */
 } eq_depthwise_lanes;
-_Static_assert(offsetof(eq_depthwise_lanes, weights) == 336 && offsetof(eq_depthwise_lanes, offsets) == 2416,
+_Static_assert(offsetof(eq_depthwise_lanes, weights) == 336 && offsetof(eq_depthwise_lanes, offsets) == 2416 &&
+                   offsetof(eq_depthwise_lanes, shifts_cut) == 3456,
                "the assembly below relies on it");
 
 /* Products of 16 codes in x with the weights in w; mull starts a pair of taps, mlal adds its second. */

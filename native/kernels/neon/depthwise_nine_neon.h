@@ -4,7 +4,8 @@
  * Every multiplication stands beside an instruction that does not multiply, as cores multiply in one pipe of two.
  * Taps are taken two by two, and pixels, too: the products of pixels 0 and 1 are in v8..v11, those of 2 and 3 in
  * v12..v15, and while one half's are made the other's are added. The first two taps of pixels 0 and 1 are multiplied
- * while the four pixels before are narrowed. */
+ * while the four pixels before are narrowed, and loops go on to the fourth tap (_HEAD) before they begin again: what is
+ * stored then stands among multiplications, too. */
 #ifndef EDGEQ_DEPTHWISE_NINE_NEON_H
 #define EDGEQ_DEPTHWISE_NINE_NEON_H
 
@@ -53,12 +54,13 @@
 #define EQ_DW_ALONG_WRAP_2 "csel %[out_by], %[step4], %[out_wrap], ne\nsubs %w[left], %w[left], #1\n"
 #define EQ_DW_ALONG_END "csel %[by], %[by], xzr, ne\n" /* behind the last four, \
       codes ahead are loaded where its own are */
-#define EQ_DW_ALONG_SUMS                                                                                        \
+#define EQ_DW_ALONG_HEAD                                                                                        \
   EQ_DW_BEGIN_23(smull, 2, 3, 6, 16, 17, 18, 19, 8, 9, "", "")                                                  \
   EQ_DW_BEGIN_23(smlal, 3, 4, 7, 20, 21, 22, 23, 10, 11, EQ_DW_CONSTANT(6, 368), "ldr q0, [%[x1]]\n"            \
       EQ_DW_ALONG_COUNT)                                                                                        \
   EQ_DW_BEGIN_01(smull, 2, 3, 6, 24, 25, 26, 27, 12, 13, EQ_DW_CONSTANT(7, 384), EQ_DW_LOAD(1, x1, "%[a]")      \
-      EQ_DW_ALONG_WRAP)                                                                                         \
+      EQ_DW_ALONG_WRAP)
+#define EQ_DW_ALONG_SUMS                                                                                        \
   EQ_DW_BEGIN_01(smlal, 0, 1, 7, 28, 29, 30, 31, 14, 15, EQ_DW_LOAD(2, x1, "%[a2]"), EQ_DW_LOAD(3, x1, "%[a3]") \
       EQ_DW_ALONG_WRAP_2)                                                                                       \
   EQ_DW_MAKE_23(smull, 4, 5, 6, 16, 17, 18, 19, 8, 9, "", "")                                                   \
@@ -83,12 +85,13 @@
 #define EQ_DW_NINE_AHEAD                                                                                      \
   "ldr q0, [%[x0]]\nldr q1, [%[x1]]\n" EQ_DW_CONSTANT(6, 336) EQ_DW_LOAD(2, x0, "x9") EQ_DW_LOAD(3, x1, "x9") \
   EQ_DW_CONSTANT(7, 352)
-#define EQ_DW_NINE_SUMS                                                                                      \
+#define EQ_DW_NINE_HEAD                                                                                      \
   EQ_DW_BEGIN_23(smull, 4, 5, 6, 16, 17, 18, 19, 8, 9, EQ_DW_LOAD(2, x0, "x10"), EQ_DW_LOAD(3, x1, "x10"))   \
   EQ_DW_BEGIN_23(smlal, 0, 1, 7, 20, 21, 22, 23, 10, 11, EQ_DW_CONSTANT(6, 368) EQ_DW_LOAD(4, x0, "x11"),    \
       EQ_DW_LOAD(5, x1, "x11"))                                                                              \
   EQ_DW_BEGIN_01(smull, 2, 3, 6, 24, 25, 26, 27, 12, 13, EQ_DW_CONSTANT(7, 384) EQ_DW_LOAD(0, x2, "x10"),    \
-      EQ_DW_LOAD(1, x3, "x10"))                                                                              \
+      EQ_DW_LOAD(1, x3, "x10"))
+#define EQ_DW_NINE_SUMS                                                                                      \
   EQ_DW_BEGIN_01(smlal, 4, 5, 7, 28, 29, 30, 31, 14, 15, EQ_DW_LOAD(2, x2, "x11"), EQ_DW_LOAD(3, x3, "x11")) \
   EQ_DW_MAKE_23(smull, 0, 1, 6, 16, 17, 18, 19, 8, 9, EQ_DW_LOAD(4, x0, "x12"), EQ_DW_LOAD(5, x1, "x12"))    \
   EQ_DW_MAKE_23(smlal, 2, 3, 7, 20, 21, 22, 23, 10, 11, EQ_DW_CONSTANT(6, 400) EQ_DW_LOAD(0, x0, "x13"),     \
@@ -115,39 +118,35 @@
   EQ_DW_LOAD(4, x2, "xzr") EQ_DW_LOAD(5, x3, "xzr") EQ_DW_LOAD(0, x2, "x9") EQ_DW_LOAD(1, x3, "x9")
 
 #define EQ_DW_PRODUCT(a, b) "sqrdmulh v" #a ".4s, v" #a ".4s, v" #b ".4s\n"
-#define EQ_DW_ROUND(a, b) "srshl v" #a ".4s, v" #a ".4s, v" #b ".4s\n"
-#define EQ_DW_TO_16(a, b) "sqxtun v" #a ".4h, v" #b ".4s\n"
-#define EQ_DW_TO_16_2(a, b) "sqxtun2 v" #a ".8h, v" #b ".4s\n"
+#define EQ_DW_CUT(a, b) "sqshrun v" #a ".4h, v" #b ".4s, #4\n"
+#define EQ_DW_CUT_2(a, b) "sqshrun2 v" #a ".8h, v" #b ".4s, #4\n"
+#define EQ_DW_ROUND(a, b) "urshl v" #a ".8h, v" #a ".8h, v" #b ".8h\n"
 #define EQ_DW_TO_8(a, b) "uqxtn v" #a ".8b, v" #b ".8h\n"
 #define EQ_DW_TO_8_2(a, b) "uqxtn2 v" #a ".16b, v" #b ".8h\n"
-#define EQ_DW_TOP(a) "umin v" #a ".16b, v" #a ".16b, v12.16b\n"
-#define EQ_DW_CODE(a) "eor v" #a ".16b, v" #a ".16b, v13.16b\n"
+#define EQ_DW_CODE(a) "eor v" #a ".16b, v" #a ".16b, v14.16b\n"
 
-/* The end of the sums of pixels 2 and 3, and codes of all four to v16..v19 where negative results all become code -128.
- * Once `move` has gone to the next four, `ahead` loads what their first two taps begin with, the second with codes xa
- * and xb; `later` loads what the taps after them do. */
+/* The end of the sums of pixels 2 and 3, and codes of all four to v16..v19 where negative results all become code -128
+ * and shifts go on from products that have lost EQ_DEPTHWISE_CUT bits, so that a register rounds eight. Once
+ * `move` has gone to the next four, `ahead` loads what their first two taps begin with, the second with codes xa and xb;
+ * `later` loads what the taps after them do. */
 #define EQ_DW_NINE_RELU(move, ahead, xa, xb, later, store)                                                    \
   EQ_DW_PRODUCT(16, 0) EQ_DW_WIDEN(24, 24, 12) EQ_DW_PRODUCT(17, 1) EQ_DW_WIDEN_2(25, 25, 12)                 \
   EQ_DW_PRODUCT(18, 7) EQ_DW_WIDEN(26, 26, 13) EQ_DW_PRODUCT(19, 2) EQ_DW_WIDEN_2(27, 27, 13)                 \
   EQ_DW_PRODUCT(20, 0) EQ_DW_WIDEN(28, 28, 14) EQ_DW_PRODUCT(21, 1) EQ_DW_WIDEN_2(29, 29, 14)                 \
-  "ldp q8, q9, [%[b], #128]\nldp q10, q11, [%[b], #160]\n" move                                               \
-  EQ_DW_PRODUCT(22, 7) EQ_DW_WIDEN(30, 30, 15) EQ_DW_PRODUCT(23, 2) EQ_DW_WIDEN_2(31, 31, 15)                 \
-  EQ_DW_PRODUCT(24, 0) EQ_DW_ROUND(16, 8) EQ_DW_PRODUCT(25, 1) EQ_DW_ROUND(17, 9)                             \
-  EQ_DW_PRODUCT(26, 7) EQ_DW_ROUND(18, 10) EQ_DW_PRODUCT(27, 2) EQ_DW_ROUND(19, 11)                           \
-  EQ_DW_PRODUCT(28, 0) EQ_DW_ROUND(20, 8) EQ_DW_PRODUCT(29, 1) EQ_DW_ROUND(21, 9)                             \
-  EQ_DW_PRODUCT(30, 7) EQ_DW_ROUND(22, 10) EQ_DW_PRODUCT(31, 2) EQ_DW_ROUND(23, 11)                           \
-  ahead EQ_DW_CONSTANT(12, 256)                                                                               \
-  EQ_DW_ROUND(24, 8) EQ_DW_ROUND(25, 9) EQ_DW_TO_16(16, 16) EQ_DW_ROUND(26, 10) EQ_DW_TO_16(18, 18)           \
-  EQ_DW_ROUND(27, 11) EQ_DW_TO_16(20, 20) EQ_DW_ROUND(28, 8) EQ_DW_TO_16(22, 22) EQ_DW_ROUND(29, 9)           \
-  EQ_DW_TO_16_2(16, 17) EQ_DW_ROUND(30, 10) EQ_DW_TO_16_2(18, 19) EQ_DW_ROUND(31, 11)                         \
-  EQ_DW_LOW(smull, 8, 0, 6) EQ_DW_TO_16_2(20, 21) EQ_DW_HIGH(smull, 9, 0, 6) EQ_DW_TO_16_2(22, 23)            \
-  "movi v13.16b, #128\n" EQ_DW_LOW(smull, 10, 1, 6) EQ_DW_TO_16(24, 24) EQ_DW_TO_8(16, 16)                    \
-  EQ_DW_HIGH(smull, 11, 1, 6) EQ_DW_TO_16(26, 26) EQ_DW_TO_8(17, 20) EQ_DW_TO_16(28, 28) EQ_DW_TO_16(30, 30)  \
-  EQ_DW_LOW(smlal, 8, xa, 7) EQ_DW_TO_8_2(16, 18) EQ_DW_TO_16_2(24, 25) EQ_DW_HIGH(smlal, 9, xa, 7)           \
-  EQ_DW_TO_8_2(17, 22) EQ_DW_TO_16_2(26, 27) EQ_DW_LOW(smlal, 10, xb, 7) EQ_DW_TO_16_2(28, 29)                \
-  EQ_DW_HIGH(smlal, 11, xb, 7) EQ_DW_TO_16_2(30, 31) EQ_DW_TOP(16) EQ_DW_TOP(17) EQ_DW_TO_8(18, 24)           \
-  EQ_DW_TO_8(19, 28) later EQ_DW_CODE(16) EQ_DW_CODE(17) EQ_DW_TO_8_2(18, 26) EQ_DW_TO_8_2(19, 30) EQ_DW_BIAS \
-  EQ_DW_TOP(18) EQ_DW_TOP(19) store EQ_DW_CODE(18) EQ_DW_CODE(19)
+  EQ_DW_CUT(16, 16) EQ_DW_CONSTANT(12, 3456) EQ_DW_CONSTANT(13, 3472) move                                    \
+  EQ_DW_PRODUCT(22, 7) EQ_DW_WIDEN(30, 30, 15) EQ_DW_CUT(18, 18) EQ_DW_PRODUCT(23, 2)                         \
+  EQ_DW_WIDEN_2(31, 31, 15) EQ_DW_PRODUCT(24, 0) EQ_DW_CUT_2(16, 17) EQ_DW_PRODUCT(25, 1) EQ_DW_CUT_2(18, 19) \
+  EQ_DW_PRODUCT(26, 7) EQ_DW_CUT(20, 20) EQ_DW_PRODUCT(27, 2) EQ_DW_CUT(22, 22)                               \
+  EQ_DW_PRODUCT(28, 0) EQ_DW_ROUND(16, 12) EQ_DW_PRODUCT(29, 1) EQ_DW_CUT_2(20, 21) EQ_DW_ROUND(18, 13)       \
+  EQ_DW_PRODUCT(30, 7) EQ_DW_CUT_2(22, 23) EQ_DW_CUT(24, 24) EQ_DW_PRODUCT(31, 2) EQ_DW_CUT(26, 26)           \
+  ahead EQ_DW_ROUND(20, 12) EQ_DW_CUT_2(24, 25) EQ_DW_ROUND(22, 13) EQ_DW_CUT_2(26, 27) EQ_DW_CUT(28, 28)     \
+  EQ_DW_LOW(smull, 8, 0, 6) EQ_DW_TO_8(16, 16) EQ_DW_CUT(30, 30) EQ_DW_HIGH(smull, 9, 0, 6)                   \
+  EQ_DW_ROUND(24, 12) EQ_DW_LOW(smull, 10, 1, 6) EQ_DW_CUT_2(28, 29) EQ_DW_TO_8_2(16, 18)                     \
+  EQ_DW_HIGH(smull, 11, 1, 6) EQ_DW_ROUND(26, 13) "movi v14.16b, #128\n" EQ_DW_LOW(smlal, 8, xa, 7)           \
+  EQ_DW_CUT_2(30, 31) EQ_DW_TO_8(17, 20) EQ_DW_HIGH(smlal, 9, xa, 7) EQ_DW_ROUND(28, 12)                      \
+  EQ_DW_LOW(smlal, 10, xb, 7) EQ_DW_TO_8(18, 24) EQ_DW_TO_8_2(17, 22) EQ_DW_HIGH(smlal, 11, xb, 7)            \
+  EQ_DW_ROUND(30, 13) EQ_DW_CODE(16) later EQ_DW_TO_8(19, 28) EQ_DW_TO_8_2(18, 26) EQ_DW_CODE(17)             \
+  EQ_DW_TO_8_2(19, 30) EQ_DW_BIAS store EQ_DW_CODE(18) EQ_DW_CODE(19)
 
 /* The same for other bounds and modes, to v0, v2, v4 and v6. */
 #define EQ_DW_NINE_GENERAL(move, ahead, xa, xb, later, store)                                           \
@@ -171,15 +170,16 @@ EQ_ALWAYS_INLINE void eq_depthwise_nine(const eq_depthwise_fours *f, const eq_de
 #define EQ_DW_NINE_STORE_23(a, b)                    \
   "str q" #a ", [%[out2]]\nstr q" #b ", [%[out3]]\n" \
   "add %[out2], %[out2], %[out_step]\nadd %[out3], %[out3], %[out_step]\n"
-#define EQ_DW_NINE(finish)                                                                                          \
-  __asm__ volatile("add x16, %[b], #2416\nldp x9, x10, [x16, #8]\nldp x11, x12, [x16, #24]\n"                       \
-                   "ldp x13, x14, [x16, #40]\nldp x15, x16, [x16, #56]\n" /* the first one is 0 */                  \
-                   EQ_DW_NINE_AHEAD EQ_DW_BIAS EQ_DW_FIRST_TWO(2, 3) EQ_DW_NINE_LATER "1:\n" EQ_DW_NINE_SUMS finish \
-                   "cbnz %w[fours], 1b\n"                                                                           \
-                   : [x0] "+&r"(x0), [x1] "+&r"(x1), [x2] "+&r"(x2), [x3] "+&r"(x3), [out0] "+&r"(out0),            \
-                     [out1] "+&r"(out1), [out2] "+&r"(out2), [out3] "+&r"(out3), [fours] "+&r"(fours),              \
-      [by] "=&r"(by)                                                                                                \
-                   : [b] "r"(b), [x_step] "r"(f->x_step), [out_step] "r"(f->out_step), [form] "r"(form)             \
+#define EQ_DW_NINE(finish)                                                                               \
+  __asm__ volatile("add x16, %[b], #2416\nldp x9, x10, [x16, #8]\nldp x11, x12, [x16, #24]\n"            \
+                   "ldp x13, x14, [x16, #40]\nldp x15, x16, [x16, #56]\n" /* the first one is 0 */       \
+                   EQ_DW_NINE_AHEAD EQ_DW_BIAS EQ_DW_FIRST_TWO(2, 3) EQ_DW_NINE_LATER EQ_DW_NINE_HEAD    \
+                   "1:\n" EQ_DW_NINE_SUMS finish EQ_DW_NINE_HEAD                                         \
+                   "cbnz %w[fours], 1b\n"                                                                \
+                   : [x0] "+&r"(x0), [x1] "+&r"(x1), [x2] "+&r"(x2), [x3] "+&r"(x3), [out0] "+&r"(out0), \
+                     [out1] "+&r"(out1), [out2] "+&r"(out2), [out3] "+&r"(out3), [fours] "+&r"(fours),   \
+      [by] "=&r"(by)                                                                                     \
+                   : [b] "r"(b), [x_step] "r"(f->x_step), [out_step] "r"(f->out_step), [form] "r"(form)  \
                    : "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", EQ_DW_CLOBBERS)
   if (form == 0) {
     EQ_DW_NINE(EQ_DW_NINE_RELU(EQ_DW_NINE_MOVE, EQ_DW_NINE_AHEAD, 2, 3, EQ_DW_NINE_LATER, EQ_DW_NINE_STORE_01(16, 17))
@@ -215,8 +215,8 @@ EQ_ALWAYS_INLINE void eq_depthwise_along(const eq_depthwise_lines *f, const eq_d
 #define EQ_DW_ALONG_STORE_23(a, b) \
   "str q" #a ", [%[out], %[step2]]\nstr q" #b ", [%[out], %[step3]]\nadd %[out], %[out], %[out_by]\n"
 #define EQ_DW_ALONG(finish)                                                                                        \
-  __asm__ volatile(EQ_DW_ALONG_AHEAD EQ_DW_BIAS EQ_DW_FIRST_TWO(1, 2) EQ_DW_ALONG_LATER "1:\n"                     \
-                   EQ_DW_ALONG_SUMS finish                                                                         \
+  __asm__ volatile(EQ_DW_ALONG_AHEAD EQ_DW_BIAS EQ_DW_FIRST_TWO(1, 2) EQ_DW_ALONG_LATER EQ_DW_ALONG_HEAD "1:\n"    \
+                   EQ_DW_ALONG_SUMS finish EQ_DW_ALONG_HEAD                                                        \
                    "cbnz %w[left], 1b\n"                                                                           \
                    : [x0] "+&r"(x0), [x1] "+&r"(x1), [x2] "+&r"(x2), [out] "+&r"(out), [left] "+&r"(left),         \
                      [in_line] "+&r"(in_line), [by] "=&r"(by), [out_by] "=&r"(out_by)                              \

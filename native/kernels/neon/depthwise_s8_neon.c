@@ -16,15 +16,39 @@ void eq_depthwise_s8_scalar(int8_t *out, const int8_t *x, const int8_t *w, int32
 
 enum { LANES = EQ_DEPTHWISE_LANES, MAX_TAPS = EQ_DEPTHWISE_TAPS };
 
+/* True when high products h can lose EQ_DEPTHWISE_CUT bits and be saturated to 16 before they are shifted, which the
+ * smallest and the largest shift tell: more bits are shifted out; and what saturates becomes 255 or more (2^15 >> 7),
+ * or nothing does, for 2^14 * taps + |bias| < 2^(15 + 4). */
+static bool can_cut(const eq_linear_s8 *linear, int32_t channels, int32_t taps, int32_t least, int32_t largest) {
+  enum { WIDE = 7 + EQ_DEPTHWISE_CUT };
+  if (largest >= -EQ_DEPTHWISE_CUT) return false;
+  if (least >= -WIDE) return true;
+  const int32_t limit = (1 << (15 + EQ_DEPTHWISE_CUT)) - (taps << 14);
+  int32x4_t low = vdupq_n_s32(0), high = low;
+  for (int32_t c = 0; c < channels; c += 4) {
+    const int32x4_t bias = vld1q_s32(linear->bias + eq_min32(c, channels - 4));
+    low = vminq_s32(low, bias);
+    high = vmaxq_s32(high, bias);
+  }
+  return vmaxvq_s32(high) < limit && vminvq_s32(low) > -limit;
+}
+
 /* How the assembly makes codes, or OTHER where eq_requant_s8 does; channels >= 8. */
 enum { OTHER = -1 };
-static int32_t form_of(const eq_linear_s8 *linear, int32_t channels) {
-  const int32_t relu = linear->zero == INT8_MIN && linear->act_min == INT8_MIN ? 0 : EQ_DW_GENERAL;
-  int8x8_t largest = vld1_s8(linear->shifts + channels - 8);
-  for (int32_t c = 0; c + 8 < channels; c += 8) largest = vmax_s8(largest, vld1_s8(linear->shifts + c));
+static int32_t form_of(const eq_linear_s8 *linear, int32_t channels, int32_t taps) {
+  int8x8_t largest = vld1_s8(linear->shifts + channels - 8), least = largest;
+  for (int32_t c = 0; c + 8 < channels; c += 8) {
+    const int8x8_t shifts = vld1_s8(linear->shifts + c);
+    largest = vmax_s8(largest, shifts);
+    least = vmin_s8(least, shifts);
+  }
   const int32_t shift = vmaxv_s8(largest);
-  if (linear->mode == EQ_MODE_DOUBLE && shift <= 0) return shift < 0 ? relu : EQ_DW_GENERAL;
-  return linear->mode == EQ_MODE_SINGLE && shift < 0 ? relu | EQ_DW_SINGLE : OTHER;
+  const bool clamped = linear->zero == INT8_MIN && linear->act_min == INT8_MIN;
+  if (linear->mode == EQ_MODE_DOUBLE && shift <= 0) {
+    const bool relu = clamped && linear->act_max == INT8_MAX;
+    return relu && can_cut(linear, channels, taps, vminv_s8(least), shift) ? 0 : EQ_DW_GENERAL;
+  }
+  return linear->mode == EQ_MODE_SINGLE && shift < 0 ? EQ_DW_SINGLE | (clamped ? 0 : EQ_DW_GENERAL) : OTHER;
 }
 
 /* At most LANES channels from `first` on. */
@@ -286,6 +310,7 @@ EQ_ALWAYS_INLINE void copy_scales(eq_depthwise_lanes *lanes, const eq_linear_s8 
     vst1q_s32(lanes->bias + 4 * q + 4, vld1q_s32(bias + 4 * q + 4));
     vst1q_s32(lanes->multipliers + 4 * q, vld1q_s32(multipliers + 4 * q));
     vst1q_s32(lanes->multipliers + 4 * q + 4, vld1q_s32(multipliers + 4 * q + 4));
+    vst1q_s16(lanes->shifts_cut + 4 * q, vaddq_s16(wide, vdupq_n_s16(EQ_DEPTHWISE_CUT)));
     vst1q_s32(lanes->shifts + 4 * q, low);
     vst1q_s32(lanes->shifts + 4 * q + 4, high);
     vst1q_s32(lanes->away + 4 * q, vandq_s32(low, away));
@@ -294,9 +319,9 @@ EQ_ALWAYS_INLINE void copy_scales(eq_depthwise_lanes *lanes, const eq_linear_s8 
 }
 
 /* What all blocks of a call have in common. */
-static void start_block(block *b, const eq_linear_s8 *linear, int32_t channels) {
+static void start_block(block *b, const eq_linear_s8 *linear, int32_t channels, int32_t count) {
   b->linear = linear;
-  b->form = form_of(linear, channels);
+  b->form = form_of(linear, channels, count);
   vst1q_u8(b->lanes.top, vdupq_n_u8((uint8_t)(linear->act_max + 128)));
   vst1q_s8(b->lanes.high, vdupq_n_s8((int8_t)linear->act_max));
   vst1q_s8(b->lanes.low, vdupq_n_s8((int8_t)linear->act_min));
@@ -356,7 +381,7 @@ static void run_layer(int8_t *out, const int8_t *x, const int8_t *w, int32_t cha
     j.order = (taps){3, 3, window->x_column, window->x_row, window->w_column, window->w_row};
   }
   block b;
-  start_block(&b, linear, channels);
+  start_block(&b, linear, channels, j.count);
   place_taps(&b, weights, &j.order, 1);
   /* The last block is moved back until it ends with the pixel: the channels in front of it are made once more. Fewer
    * than 16 channels, and the last 8 or fewer, go in blocks of 8. */
