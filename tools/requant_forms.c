@@ -51,6 +51,16 @@ typedef enum layout {
 #include "requant_forms_dsp.h"
 #endif
 
+/* LOOP(its name, what it does to lanes, whether shifts may be to the left) */
+LOOP(single_narrow, single, 0)
+LOOP(single_wide, single, 1)
+LOOP(double_up_narrow, double_up, 0)
+LOOP(double_up_wide, double_up, 1)
+LOOP(double_narrow, both_narrow, 0)
+LOOP(double_wide, both, 1)
+LOOP(exact_narrow, exact, 0)
+LOOP(exact_wide, exact, 1)
+
 /* Both roundings of DOUBLE with ties toward +infinity. */
 static int32_t requant_double_up(int32_t x, int32_t m, int32_t shift) {
   return eq_rsh(eq_srdhm(shift > 0 ? eq_shl32(x, shift) : x, m), shift < 0 ? -shift : 0);

@@ -80,12 +80,3 @@ static inline __m256i eight(const int32_t *from) { return _mm256_loadu_si256((co
       _mm256_storeu_si256((__m256i *)(void *)(q.out + i), kept);                                           \
     }                                                                                                      \
   }
-
-LOOP(single_narrow, single, 0)
-LOOP(single_wide, single, 1)
-LOOP(double_up_narrow, double_up, 0)
-LOOP(double_up_wide, double_up, 1)
-LOOP(double_narrow, both_narrow, 0)
-LOOP(double_wide, both, 1)
-LOOP(exact_narrow, exact, 0)
-LOOP(exact_wide, exact, 1)

@@ -74,7 +74,7 @@ static inline int32_t exact_wide_form(int32_t x, channel c, int32_t zero) {
   return exact_narrow_form(x << c.left, c, zero);
 }
 
-#define LOOP(name)                                                                                       \
+#define LOOP(name, ...)                                                                                  \
   LOOP_FUNCTION name(const request *r, int32_t n, bounds to) {                                           \
     const int32_t *sums = r->sums, *m = r->m, *left = r->left, *right = r->right, *half = r->half;       \
     int8_t *out = r->out;                                                                                \
@@ -83,12 +83,3 @@ static inline int32_t exact_wide_form(int32_t x, channel c, int32_t zero) {
       *out++ = (int8_t)eq_clamp32(name##_form(*sums++, c, to.zero), to.lo, to.hi);                       \
     }                                                                                                    \
   }
-
-LOOP(single_narrow)
-LOOP(single_wide)
-LOOP(double_up_narrow)
-LOOP(double_up_wide)
-LOOP(double_narrow)
-LOOP(double_wide)
-LOOP(exact_narrow)
-LOOP(exact_wide)

@@ -1,11 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * aarch64 NEON: 16 outputs a turn. Right shifts are stored negated, as SRSHL takes them. */
+ * aarch64 NEON: 16 outputs a turn. */
 #include <arm_neon.h>
 
 #define ENTRY
-#define SINGLE_LAYOUT ROUNDED
-#define DOUBLE_LAYOUT PLAIN
-enum { RIGHT_SIGN = -1 };
 
 static void prepare_core(void) {}
 
@@ -15,30 +12,10 @@ static _Noreturn void leave(int32_t status) {
   for (;;) __asm__ volatile("svc 0" : "+r"(argument) : "r"(number) : "memory");
 }
 
-static inline int32x4_t single(int32x4_t x, int32x4_t m, int32x4_t right) {
-  return vrshlq_s32(vqdmulhq_s32(x, m), right);
-}
+/* x + (bits >> 31): less one where bits are negative. */
+static inline int32x4_t add_sign(int32x4_t x, int32x4_t bits) { return vsraq_n_s32(x, bits, 31); }
 
-static inline int32x4_t double_up(int32x4_t x, int32x4_t m, int32x4_t right) {
-  return vrshlq_s32(vqrdmulhq_s32(x, m), right);
-}
-
-/* A negative number less one rounds its ties down. right is negative or 0, so high & right has the sign of high where
- * there is a shift, and is 0 where there is none. */
-static inline int32x4_t both(int32x4_t x, int32x4_t m, int32x4_t right) {
-  const int32x4_t high = vqrdmulhq_s32(x, m);
-  return vrshlq_s32(vsraq_n_s32(high, vandq_s32(high, right), 31), right);
-}
-
-static inline int32x4_t both_narrow(int32x4_t x, int32x4_t m, int32x4_t right) {
-  const int32x4_t high = vqrdmulhq_s32(x, m);
-  return vrshlq_s32(vsraq_n_s32(high, high, 31), right);
-}
-
-static inline int32x4_t exact(int32x4_t x, int32x4_t m, int32x4_t right) {
-  const int32x4_t y = single(vabsq_s32(x), m, right), sign = vshrq_n_s32(x, 31);
-  return vsubq_s32(veorq_s32(y, sign), sign);
-}
+#include "requant_forms_lanes.h"
 
 #define LOOP(name, form, wide)                                                       \
   LOOP_FUNCTION name(const request *r, int32_t n, bounds to) {                       \
@@ -59,12 +36,3 @@ static inline int32x4_t exact(int32x4_t x, int32x4_t m, int32x4_t right) {
       vst1q_s8(q.out + i, vminq_s8(vmaxq_s8(codes, lo), hi));                        \
     }                                                                                \
   }
-
-LOOP(single_narrow, single, 0)
-LOOP(single_wide, single, 1)
-LOOP(double_up_narrow, double_up, 0)
-LOOP(double_up_wide, double_up, 1)
-LOOP(double_narrow, both_narrow, 0)
-LOOP(double_wide, both, 1)
-LOOP(exact_narrow, exact, 0)
-LOOP(exact_wide, exact, 1)
