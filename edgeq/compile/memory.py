@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from edgeq.compile.lower import Lowered
 from edgeq.compile.placement import Allocation, Placement, place
-from edgeq.compile.plan import PlannedStep
-from edgeq.compile.sharing import Shared, lifetimes, share
+from edgeq.compile.plan import PlannedStep, lifetimes
+from edgeq.compile.sharing import Shared, share
 from edgeq.ops.base import MAX_PARTS
 
 # A step with more products than this is worth dividing among the cores of a board (about 0.2 ms on a Cortex-A72, a
@@ -52,7 +52,9 @@ def place_program(
 def _place(
     lowered: Lowered, shared: Shared, *, threads: bool, follow: bool, search_rounds: int, keep_tensors: bool = False
 ) -> Arena:
-    first, last = lifetimes(lowered, keep_tensors=keep_tensors)
+    first, last = lifetimes(lowered)
+    if keep_tensors:
+        first, last = [-1] * len(first), [len(lowered.steps)] * len(last)
     placed_values = [index for index, value in enumerate(lowered.values) if value.data is None]
     number = {value: index for index, value in enumerate(placed_values)}
     over: dict[int, tuple[tuple[int, int], ...]] = {}

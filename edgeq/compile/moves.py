@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 
 from edgeq.compile.lower import MOVE, Lowered
 from edgeq.compile.memory import Arena, follow_distance, place_program
 from edgeq.compile.placement import align
-from edgeq.compile.plan import PlannedStep, Value
+from edgeq.compile.plan import PlannedStep, Value, lifetimes
 from edgeq.compile.schedule import reordered
-from edgeq.compile.sharing import lifetimes
 from edgeq.ops.copy import CopyStep
 from edgeq.ops.movement import MAX_RANK
 
@@ -98,10 +96,10 @@ def _live_bytes(program: Lowered, first: list[int], last: list[int]) -> list[int
     return live
 
 
-def _move(program: Lowered, planned: PlannedStep, number: int) -> tuple[Value, Iterator[PlannedStep]]:
+def _move(program: Lowered, planned: PlannedStep, number: int) -> tuple[Value, tuple[PlannedStep, PlannedStep]]:
     """Return a second place for the step's only input, number ``number``, and two steps: the copy, then the step."""
     value = program.values[planned.inputs[0]]
     step = CopyStep(block_bytes=value.bytes, start=0, sizes=(1,) * MAX_RANK, strides=(0,) * MAX_RANK)
     copy = PlannedStep(step, f"{planned.name}/move", MOVE, planned.inputs, (number,))
     moved = dataclasses.replace(value, name=f"{value.name}/moved")
-    return moved, iter((copy, dataclasses.replace(planned, inputs=(number,))))
+    return moved, (copy, dataclasses.replace(planned, inputs=(number,)))

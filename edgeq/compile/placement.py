@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from edgeq.compile.plan import ALIGNMENT
+from edgeq.compile.plan import ALIGNMENT, union_bytes
 
 ALONE = -1
 _MAX_SEARCHED = 400  # buffers; the search takes time that grows with their square
@@ -75,15 +75,7 @@ def _least_bytes(allocations: Sequence[Allocation], live: list[int]) -> int:
             if other in present:
                 size, own = align(allocations[other].bytes), align(item.bytes)
                 saved += max(0, size + own - max(own, size, size + align(distance)))
-    return sum(_union(found) for found in spans.values()) - saved
-
-
-def _union(spans: list[tuple[int, int]]) -> int:
-    total, end = 0, 0
-    for start, stop in sorted(spans):
-        total += max(0, stop - max(start, end))
-        end = max(end, stop)
-    return total
+    return sum(union_bytes(found) for found in spans.values()) - saved
 
 
 def _buffer_key(item: Allocation, index: int) -> int:

@@ -3,13 +3,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from edgeq.ir.dtypes import DType
 from edgeq.ir.qparams import QuantParams
 from edgeq.ops.base import Shape, Step
+
+if TYPE_CHECKING:
+    from edgeq.compile.lower import Lowered
 
 ALIGNMENT = 16  # bytes; of every tensor in the arena and every constant
 
@@ -112,10 +117,11 @@ class Plan:
             if value.data is None:
                 for step in range(max(first[index], 0), min(last[index], len(self.steps) - 1) + 1):
                     spans[step].append((value.offset, value.offset + value.bytes))
-        return [_union(found) for found in spans]
+        return [union_bytes(found) for found in spans]
 
 
-def _union(spans: list[tuple[int, int]]) -> int:
+def union_bytes(spans: Iterable[tuple[int, int]]) -> int:
+    """Return the bytes that spans (start, end) cover together."""
     total, end = 0, 0
     for start, stop in sorted(spans):
         total += max(0, stop - max(start, end))
@@ -123,7 +129,7 @@ def _union(spans: list[tuple[int, int]]) -> int:
     return total
 
 
-def lifetimes(plan: Plan) -> tuple[list[int], list[int]]:
+def lifetimes(plan: Plan | Lowered) -> tuple[list[int], list[int]]:
     """Return the first and last step at which each value is needed; inputs from -1, outputs to the step count."""
     never = len(plan.steps)
     first = [never] * len(plan.values)

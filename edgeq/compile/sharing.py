@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from edgeq.compile.lower import MOVE, Lowered
-from edgeq.compile.plan import ALIGNMENT, PlannedStep
+from edgeq.compile.plan import ALIGNMENT, PlannedStep, lifetimes
 
 
 @dataclass(frozen=True)
@@ -15,24 +15,6 @@ class Shared:
 
     buffers: tuple[int, ...]
     starts: tuple[int, ...]
-
-
-def lifetimes(lowered: Lowered, *, keep_tensors: bool = False) -> tuple[list[int], list[int]]:
-    """Return first and last step of each value: inputs live from -1, outputs to the end."""
-    end = len(lowered.steps)
-    first, last = [end] * len(lowered.values), [-1] * len(lowered.values)
-    for index, step in enumerate(lowered.steps):
-        for value in step.outputs:
-            first[value], last[value] = index, max(last[value], index)
-        for value in step.inputs:
-            last[value] = index
-    for port in lowered.inputs:
-        first[port.value] = -1
-    for port in lowered.outputs:
-        last[port.value] = end
-    if keep_tensors:
-        return [-1] * len(first), [end] * len(last)
-    return first, last
 
 
 def share(lowered: Lowered, *, pieces: bool) -> Shared:
