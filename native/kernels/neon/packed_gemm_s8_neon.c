@@ -118,8 +118,8 @@ EQ_ALWAYS_INLINE void run_row(int8_t *out, const product *p, int32_t r, eq_requa
 EQ_ALWAYS_INLINE bool run_short(int8_t *out, size_t out_stride, const product *p, int32_t m, eq_requant_form form) {
   if (p->x->n_runs * p->x->run > EQ_SHORT_INPUTS || p->n != EQ_SHORT_CHANNELS || m < EQ_GEMM_ROWS) return false;
   eq_short_channels channels;
-  if (!eq_load_short(&channels, p->weights, p->group_bytes, p->linear, 0, form)) return false;
-  eq_run_short(out, out_stride, p->x->runs[0], p->x->stride, m, &channels, form);
+  if (!eq_load_short(&channels, p->weights, p->group_bytes, p->linear)) return false;
+  eq_run_short(out, out_stride, p->x->runs[0], p->x->stride, m, &channels, p->linear, form);
   return true;
 }
 
