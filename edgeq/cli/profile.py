@@ -44,7 +44,7 @@ def command(
     from edgeq.cli._output import emit
     from edgeq.cli._paths import naming, require_new_files
     from edgeq.errors import BadInputError
-    from edgeq.paths import write_bytes
+    from edgeq.paths import write_files
     from edgeq.report import table
     from edgeq.report.html import profile_page
     from edgeq.report.json_report import profile_report
@@ -58,8 +58,8 @@ def command(
         raise BadInputError(f"{data} holds fewer samples than one inference takes")
     with open_engine(opened, board=board, ssh=ssh, toolchain=toolchain, threads=threads) as engine:
         found = engine.profile(codes, inferences)
-    if html is not None:
-        write_bytes(html, profile_page(found, opened.plan).encode())
+    written = {} if html is None else {html: profile_page(found, opened.plan).encode()}
     if trace is not None:
-        write_bytes(trace, trace_text(found, opened.plan).encode())
+        written[trace] = trace_text(found, opened.plan).encode()
+    write_files(written)
     emit(profile_report(found), lambda: table.show_profile(table.make_console(), found), json=json, quiet=quiet)

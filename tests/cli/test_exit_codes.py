@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from pathlib import Path
 
@@ -61,6 +62,10 @@ def large(tmp_path: Path) -> Path:
         ["run", INT8, "-i", TESTS, "-o", "y.npz", "--engine", "reference", "--board", "raspberry-pi-4"],
         ["verify", INT8, "--inputs", "0"],
         ["verify", INT8, "--inputs", "many"],
+        ["verify", INT8, "--threads", "0"],
+        ["profile", INT8, "--threads", "5"],
+        ["run", INT8, "-i", TESTS, "-o", "y.npz", "--threads", "two"],
+        ["convert", INT8, "-o", "x.eqm", "--fit", "--keep-tensors"],
         ["verify", INT8, "--ssh", "pi@host"],
         ["verify", INT8, "--board", "pi"],
         ["eval", INT8, "--data", TESTS, "--max-drop", "1%"],
@@ -83,6 +88,14 @@ def test_1_usage(
     assert shown.err.startswith("error: ")
     assert shown.out == ""
     assert list(tmp_path.iterdir()) == []
+
+
+def test_1_kernels_that_this_cpu_lacks(
+    small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("EDGEQ_ISA", "mmx")
+    assert call("profile", small) == 1
+    assert re.search(r"EDGEQ_ISA is 'mmx'; this CPU has kernels for scalar", capsys.readouterr().err)
 
 
 @pytest.mark.parametrize(
@@ -198,6 +211,7 @@ def test_8_bad_input(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
         ["boards", "--json", "no/such/folder/b.json"],
         ["convert", INT8, "-o", "x.eqm", "--json", "no/such/folder/x.json"],
         ["profile", INT8, "--html", "no/such/folder/p.html"],
+        ["profile", INT8, "--trace", "no/such/folder/t.json"],
     ],
     ids=lambda arguments: " ".join(Path(str(word)).name for word in arguments),
 )
@@ -208,6 +222,12 @@ def test_9_storage(
     assert call(*arguments) == 9
     assert capsys.readouterr().err.startswith("error: ")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_9_no_picture_is_written_when_the_trace_cannot_be(small: Path, tmp_path: Path) -> None:
+    page = tmp_path / "p.html"
+    assert call("profile", small, "--inferences", "1", "--html", page, "--trace", "/proc/self/t.json") == 9
+    assert not page.exists()
 
 
 def test_9_a_device_is_written_to_and_not_replaced(small: Path) -> None:
