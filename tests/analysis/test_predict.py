@@ -3,14 +3,26 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import pytest
 from small_models import small_plan
 
 from edgeq.analysis import predict as module
 from edgeq.analysis.cost import analyze, cost_of_plan
-from edgeq.analysis.predict import FEATURES, OTHER, UNIT, CostTable, cost_table, features, kind_of, predict, step_cycles
+from edgeq.analysis.predict import (
+    FEATURES,
+    FEW_CHANNELS,
+    OTHER,
+    UNIT,
+    CostTable,
+    cost_table,
+    features,
+    kind_of,
+    predict,
+    step_cycles,
+)
 from edgeq.board import board_names, load_board
-from edgeq.compile.plan import PlannedStep
 from edgeq.device.cycle_model import CORES
 from edgeq.paths import demo_dir
 
@@ -70,12 +82,13 @@ def test_more_products_never_cost_less(name: str) -> None:
     assert cycles[0] < cycles[-1]
 
 
-def test_kinds_of_convolutions_are_told_apart(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_kinds_of_convolutions_are_told_apart() -> None:
     digits = analyze(demo_dir() / "digits_int8.tflite").plan
     assert digits is not None
-    kinds = {kind_of(planned) for planned in digits.steps}
-    assert "conv2d/dense" in kinds
-    assert "conv2d/few_channels" in kinds
+    kinds = {planned.name: kind_of(planned) for planned in digits.steps if planned.step.name == "conv2d"}
+    assert {kind.removeprefix("conv2d/") for kind in kinds.values()} == {"dense", "few_channels", "pointwise"}
+    wide = dataclasses.replace(PLAN.steps[0].step, input=(1, 6, 6, FEW_CHANNELS + 1))
+    assert kind_of(dataclasses.replace(PLAN.steps[0], step=wide)) == "conv2d/window"
 
 
 def test_a_cost_holds_the_prediction_of_a_board_and_of_each_layer() -> None:
@@ -92,12 +105,9 @@ def test_a_board_without_a_table_has_no_prediction(name: str) -> None:
     assert [layer.cycles for layer in cost.layers] == [None, None]
 
 
-def test_a_model_that_is_small_everywhere_is_predicted_step_by_step() -> None:
-    def step(planned: PlannedStep) -> float:
-        table = cost_table("cortex-a72")
-        assert table is not None
-        return step_cycles(PLAN, planned, table)
-
+def test_each_step_is_predicted_with_the_table_of_the_core() -> None:
+    table = cost_table("cortex-a72")
+    assert table is not None
     found = predict(PLAN, load_board("raspberry-pi-4"))
     assert found is not None
-    assert found.steps == tuple(map(step, PLAN.steps))
+    assert found.steps == tuple(step_cycles(PLAN, planned, table) for planned in PLAN.steps)
