@@ -25,12 +25,17 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
 
 /* Registers: x0 the row in this run, x1 and x2 weights of both groups, x3 bytes of a group, x4 bytes of a run, x5 index in
  * it, x6 and x7 next runs and how many, x8 out, x9 bias, x10 multipliers, x11 shifts, x12 pairs left, x13 the eq_row, x14
- * offset of the row in runs. v0 inputs, v1-v8 weights, v16-v23 pairs of products, v24-v31 sums. */
+ * offset of the row in runs. v0 inputs, v1-v8 weights, v9-v15 what requantization needs, v16-v23 pairs of products,
+ * v24-v31 sums. */
 #define EQ_ROW_LOW(op) op(16, 0, 1) op(17, 0, 2) op(18, 0, 3) op(19, 0, 4)
 #define EQ_ROW_HIGH(op) op(20, 0, 5) op(21, 0, 6) op(22, 0, 7) op(23, 0, 8)
-#define EQ_ROW_SUMS(op)                                                              \
-  EQ_ROW_LOW(EQ_MUL) EQ_ROW_HIGH(EQ_MUL) EQ_ROW_LOW(EQ_MLA) EQ_ROW_HIGH(EQ_MLA)      \
+#define EQ_ROW_ADD_PAIRS(op) \
   EQ_PAIRS4(op, 24, 25, 26, 27, 16, 17, 18, 19) EQ_PAIRS4(op, 28, 29, 30, 31, 20, 21, 22, 23)
+#define EQ_ROW_SUMS(op) \
+  EQ_ROW_LOW(EQ_MUL) EQ_ROW_HIGH(EQ_MUL) EQ_ROW_LOW(EQ_MLA) EQ_ROW_HIGH(EQ_MLA) EQ_ROW_ADD_PAIRS(op)
+/* The same for the second of two chained blocks. */
+#define EQ_ROW_CHAINED_SUMS(op) \
+  EQ_ROW_LOW(EQ_MLA_LOW) EQ_ROW_HIGH(EQ_MLA_LOW) EQ_ROW_LOW(EQ_MLA) EQ_ROW_HIGH(EQ_MLA) EQ_ROW_ADD_PAIRS(op)
 
 /* Single loads: a pair costs a larger core more than two. */
 #define EQ_ROW_WEIGHTS_AT(w0, w1, w2, w3)                                                     \
@@ -58,18 +63,20 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
   "add x10, x10, #32\n"              \
   "add x11, x11, #8\n"
 
-/* The first two blocks of a pair where there is one run. */
-#define EQ_ROW_FIRST_BLOCK           \
-  "add x1, x2, #16\n"                \
-  "ldr q0, [x0]\n"                   \
-  "add x2, x1, x3\n"                 \
+/* Two blocks behind each other where there is one run: a pair's first, or later ones. */
+#define EQ_ROW_FIRST_BLOCK                 \
+  "add x1, x2, #16\n"                      \
+  "ldr q0, [x0]\n"                         \
+  "add x2, x1, x3\n"                       \
   EQ_ROW_WEIGHTS_AT("0", "16", "32", "48") \
-  "mov x5, #32\n"                    \
-  "cmp x5, x4\n"
-#define EQ_ROW_SECOND_BLOCK                       \
-  "ldr q0, [x0, #16]\n"                           \
-  EQ_ROW_WEIGHTS_AT("64", "80", "96", "112")      \
-  "add x1, x1, #128\n"                            \
+  "add x5, x0, #32\n"
+#define EQ_ROW_NEXT_BLOCK                  \
+  "ldr q0, [x5]\n"                         \
+  EQ_ROW_WEIGHTS_AT("0", "16", "32", "48")
+#define EQ_ROW_SECOND_BLOCK(x)             \
+  "ldr q0, [" x ", #16]\n"                 \
+  EQ_ROW_WEIGHTS_AT("64", "80", "96", "112") \
+  "add x1, x1, #128\n"                     \
   "add x2, x2, #128\n"
 
 /* The sums of the finished pair go to v24 and v28. */
@@ -78,11 +85,14 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
 #define EQ_ROW_ADD_DOUBLES EQ_WITH("addp", 24, 24, 26) EQ_WITH("addp", 28, 28, 30)
 #define EQ_ROW_ADD_BIAS EQ_WITH("add", 24, 24, 9) EQ_WITH("add", 28, 28, 10)
 
-/* Requantization in steps; the fifth frees all sums and leaves results in v9 and v10. */
+/* Requantization in two steps; the second frees all sums and leaves results in v9 and v10. */
 #define EQ_ROW_SHORTS "sxtl v13.8h, v13.8b\n"
 #define EQ_ROW_SHIFTS "sxtl v15.4s, v13.4h\n" "sxtl2 v13.4s, v13.8h\n"
+#define EQ_ROW_HIGH_PRODUCT(op) EQ_WITH(op, 24, 24, 11) EQ_WITH(op, 28, 28, 12)
+#define EQ_ROW_LESS_ONE "ssra v24.4s, v24.4s, #31\n" "ssra v28.4s, v28.4s, #31\n"
+#define EQ_ROW_SHIFT "srshl v9.4s, v24.4s, v15.4s\n" "srshl v10.4s, v28.4s, v13.4s\n"
 /* Form RIGHT as eq_requant4 has it. */
-#define EQ_RIGHT_3                              \
+#define EQ_ROW_RIGHT_PRODUCT                    \
   "neg v25.4s, v24.4s\n"                        \
   "neg v29.4s, v28.4s\n"                        \
   "neg v11.4s, v11.4s\n"                        \
@@ -90,26 +100,23 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
   "smin v25.4s, v25.4s, v24.4s\n"               \
   "smin v29.4s, v29.4s, v28.4s\n"               \
   "cmlt v26.4s, v24.4s, #0\n"                   \
-  "cmlt v27.4s, v28.4s, #0\n"
-#define EQ_RIGHT_4 "sqdmulh v25.4s, v25.4s, v11.4s\n" "sqdmulh v29.4s, v29.4s, v12.4s\n"
-#define EQ_RIGHT_5                              \
+  "cmlt v27.4s, v28.4s, #0\n"                   \
+  "sqdmulh v25.4s, v25.4s, v11.4s\n"            \
+  "sqdmulh v29.4s, v29.4s, v12.4s\n"
+#define EQ_ROW_RIGHT_SHIFT                      \
   "eor v25.16b, v25.16b, v26.16b\n"             \
   "eor v29.16b, v29.16b, v27.16b\n"             \
   "srshl v9.4s, v25.4s, v15.4s\n"               \
   "srshl v10.4s, v29.4s, v13.4s\n"
 
-#define EQ_SHORT_5 "srshl v9.4s, v24.4s, v15.4s\n" "srshl v10.4s, v28.4s, v13.4s\n"
-#define EQ_ROW_LESS_ONE "ssra v24.4s, v24.4s, #31\n" "ssra v28.4s, v28.4s, #31\n"
+#define EQ_ROW_NARROW_LOW "sqxtn v9.4h, v9.4s\n"
+#define EQ_ROW_NARROW_HIGH "sqxtn2 v9.8h, v10.4s\n"
+#define EQ_ROW_ADD_ZERO "sqadd v9.8h, v9.8h, v14.8h\n"
+#define EQ_ROW_NARROW_CODES "sqxtn v9.8b, v9.8h\n"
+#define EQ_ROW_STORE "str d9, [x8]\n" "add x8, x8, #8\n"
+#define EQ_ROW_CODES EQ_ROW_NARROW_LOW EQ_ROW_NARROW_HIGH EQ_ROW_ADD_ZERO EQ_ROW_NARROW_CODES EQ_ROW_STORE
 
-#define EQ_ROW_CODES                      \
-  "sqxtn v9.4h, v9.4s\n"                  \
-  "sqxtn2 v9.8h, v10.4s\n"                \
-  "sqadd v9.8h, v9.8h, v14.8h\n"          \
-  "sqxtn v9.8b, v9.8h\n"                  \
-  "str d9, [x8]\n"                       \
-  "add x8, x8, #8\n"
-
-#define EQ_RUN_ROW(row, step3, step4, step5)                                                      \
+#define EQ_RUN_ROW(row, product, shift)                                                           \
   do {                                                                                            \
     register const eq_row *job __asm__("x13") = (row);                                            \
     __asm__ volatile(                                                                             \
@@ -123,7 +130,7 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
         EQ_ROW_SUMS("saddlp")                                                                     \
         "b.eq 2f\n"                                                                               \
         "b 1f\n"                                                                                  \
-        ".p2align 8\n" /* the loop lies in one page */                                            \
+        ".p2align 10\n" /* all of a pair lies in one page */                                       \
         "1:\n" /* one more block of a run */                                                      \
         "ldr q0, [x0, x5]\n"                                                                      \
         EQ_ROW_WEIGHTS                                                                            \
@@ -143,7 +150,7 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
         "b.eq 4f\n"                                                                               \
         EQ_ROW_PAIR EQ_ROW_RUN EQ_ROW_CONSTANTS /* a pair's first block, and the finished pair's codes */ \
         EQ_ROW_ADD_QUADS EQ_ROW_LOW(EQ_MUL) EQ_ROW_SHORTS EQ_ROW_ADD_DOUBLES EQ_ROW_HIGH(EQ_MUL)  \
-        EQ_ROW_ADD_BIAS EQ_ROW_LOW(EQ_MLA) EQ_ROW_SHIFTS step3 step4 EQ_ROW_HIGH(EQ_MLA) step5    \
+        EQ_ROW_ADD_BIAS EQ_ROW_LOW(EQ_MLA) EQ_ROW_SHIFTS product EQ_ROW_HIGH(EQ_MLA) shift        \
         EQ_PAIRS4("saddlp", 26, 27, 30, 31, 18, 19, 22, 23)                                       \
         EQ_PAIRS4("saddlp", 24, 25, 28, 29, 16, 17, 20, 21)                                       \
         EQ_ROW_CODES                                                                              \
@@ -152,7 +159,7 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
         "4:\n" /* the last pair's codes */                                                        \
         EQ_ROW_CONSTANTS                                                                          \
         EQ_ROW_ADD_QUADS EQ_ROW_SHORTS EQ_ROW_ADD_DOUBLES EQ_ROW_SHIFTS EQ_ROW_ADD_BIAS           \
-        step3 step4 step5                                                                         \
+        product shift                                                                             \
         EQ_ROW_CODES                                                                              \
         : "+r"(job)                                                                               \
         :                                                                                         \
@@ -162,9 +169,10 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
           "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31");                         \
   } while (0)
 
-/* The same for one run of two blocks or more, where chains are of 4 products or 8: a pair begins with two blocks chained,
- * among which there is room for the finished pair's codes. */
-#define EQ_RUN_CHAINED_ROW(row, step3, step4, step5)                                              \
+/* The same for one run of two blocks or more, where chains are of 4 products or 8: two blocks are chained, and the first
+ * two of a pair have room among them for the finished pair's codes. x5 is where in the run, x4 its end, x15 where to go
+ * behind the first two blocks: to the pair's end, to two more blocks or to an odd one. */
+#define EQ_RUN_CHAINED_ROW(row, product, shift)                                                   \
   do {                                                                                            \
     register const eq_row *job __asm__("x13") = (row);                                            \
     __asm__ volatile(                                                                             \
@@ -176,67 +184,82 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
         "ldr x11, [x13, #80]\n"                                                                   \
         "ldr q14, [x13, #88]\n"                                                                   \
         "ldr x0, [x0]\n"                                                                          \
+        "adr x15, 8f\n"                                                                           \
+        "adr x5, 9f\n"                                                                            \
+        "tst x4, #16\n"                                                                           \
+        "csel x15, x15, x5, eq\n"                                                                 \
+        "adr x5, 2f\n"                                                                            \
+        "cmp x4, #32\n"                                                                           \
+        "csel x15, x15, x5, ne\n"                                                                 \
         "add x0, x0, x14\n"                                                                       \
+        "add x4, x4, x0\n"                                                                        \
         EQ_ROW_FIRST_BLOCK                                                                        \
         EQ_ROW_LOW(EQ_MUL) EQ_ROW_HIGH(EQ_MUL) EQ_ROW_LOW(EQ_MLA) EQ_ROW_HIGH(EQ_MLA)             \
-        EQ_ROW_SECOND_BLOCK                                                                       \
-        EQ_ROW_LOW(EQ_MLA_LOW) EQ_ROW_HIGH(EQ_MLA_LOW) EQ_ROW_LOW(EQ_MLA) EQ_ROW_HIGH(EQ_MLA)     \
-        EQ_PAIRS4("saddlp", 24, 25, 26, 27, 16, 17, 18, 19)                                       \
-        EQ_PAIRS4("saddlp", 28, 29, 30, 31, 20, 21, 22, 23)                                       \
-        "b.eq 2f\n"                                                                               \
-        "b 1f\n"                                                                                  \
-        ".p2align 8\n" /* the loop lies in one page */                                            \
-        "1:\n" /* one more block */                                                               \
-        "ldr q0, [x0, x5]\n"                                                                      \
-        EQ_ROW_WEIGHTS                                                                            \
+        EQ_ROW_SECOND_BLOCK("x0")                                                                 \
+        EQ_ROW_CHAINED_SUMS("saddlp")                                                             \
+        "br x15\n"                                                                                \
+        ".p2align 10\n" /* all of a pair lies in one page */                                      \
+        "9:\n" /* an odd block */                                                                 \
+        EQ_ROW_NEXT_BLOCK                                                                         \
+        "add x1, x1, #64\n"                                                                       \
+        "add x2, x2, #64\n"                                                                       \
         "add x5, x5, #16\n"                                                                       \
         "cmp x5, x4\n"                                                                            \
         EQ_ROW_SUMS("sadalp")                                                                     \
-        "b.ne 1b\n"                                                                               \
+        "b.eq 2f\n"                                                                               \
+        "8:\n" /* two more blocks */                                                              \
+        EQ_ROW_NEXT_BLOCK                                                                         \
+        EQ_ROW_LOW(EQ_MUL) EQ_ROW_HIGH(EQ_MUL) EQ_ROW_LOW(EQ_MLA) EQ_ROW_HIGH(EQ_MLA)             \
+        EQ_ROW_SECOND_BLOCK("x5")                                                                 \
+        "add x5, x5, #32\n"                                                                       \
+        "cmp x5, x4\n"                                                                            \
+        EQ_ROW_CHAINED_SUMS("sadalp")                                                             \
+        "b.ne 8b\n"                                                                               \
         "2:\n" /* the pair is summed up */                                                        \
         "subs x12, x12, #1\n"                                                                     \
         "b.eq 4f\n"                                                                               \
-        EQ_ROW_FIRST_BLOCK EQ_ROW_CONSTANTS                                                  \
-        EQ_ROW_ADD_QUADS EQ_ROW_LOW(EQ_MUL) EQ_ROW_SHORTS EQ_ROW_ADD_DOUBLES EQ_ROW_HIGH(EQ_MUL)  \
-        EQ_ROW_ADD_BIAS EQ_ROW_LOW(EQ_MLA) EQ_ROW_SHIFTS step3 EQ_ROW_HIGH(EQ_MLA) step4          \
-        EQ_ROW_SECOND_BLOCK                                                                       \
-        EQ_ROW_LOW(EQ_MLA_LOW) step5 EQ_ROW_HIGH(EQ_MLA_LOW)                                      \
-        EQ_ROW_CODES                                                                              \
-        EQ_ROW_LOW(EQ_MLA) EQ_ROW_HIGH(EQ_MLA)                                                    \
-        EQ_PAIRS4("saddlp", 24, 25, 26, 27, 16, 17, 18, 19)                                       \
-        EQ_PAIRS4("saddlp", 28, 29, 30, 31, 20, 21, 22, 23)                                       \
-        "b.ne 1b\n"                                                                               \
-        "b 2b\n"                                                                                  \
+        EQ_ROW_FIRST_BLOCK EQ_ROW_CONSTANTS                                                       \
+        EQ_ROW_LOW(EQ_MUL) EQ_ROW_HIGH(EQ_MUL) EQ_ROW_ADD_QUADS EQ_ROW_SHORTS EQ_ROW_ADD_DOUBLES  \
+        EQ_ROW_LOW(EQ_MLA) EQ_ROW_ADD_BIAS EQ_ROW_SHIFTS product                                  \
+        EQ_ROW_HIGH(EQ_MLA) shift EQ_ROW_NARROW_LOW                                               \
+        EQ_ROW_SECOND_BLOCK("x0")                                                                 \
+        EQ_ROW_LOW(EQ_MLA_LOW) EQ_ROW_NARROW_HIGH EQ_ROW_HIGH(EQ_MLA_LOW) EQ_ROW_ADD_ZERO         \
+        EQ_ROW_LOW(EQ_MLA) EQ_ROW_NARROW_CODES EQ_ROW_HIGH(EQ_MLA) EQ_ROW_STORE                   \
+        EQ_ROW_ADD_PAIRS("saddlp")                                                                \
+        "br x15\n"                                                                                \
         "4:\n" /* the last pair's codes */                                                        \
-        EQ_ROW_CONSTANTS                                                                     \
+        EQ_ROW_CONSTANTS                                                                          \
         EQ_ROW_ADD_QUADS EQ_ROW_SHORTS EQ_ROW_ADD_DOUBLES EQ_ROW_SHIFTS EQ_ROW_ADD_BIAS           \
-        step3 step4 step5                                                                         \
+        product shift                                                                             \
         EQ_ROW_CODES                                                                              \
         : "+r"(job)                                                                               \
         :                                                                                         \
         : "cc", "memory", "x0", "x1", "x2", "x3", "x4", "x5", "x8", "x9", "x10", "x11", "x12",    \
-          "x14", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", \
-          "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24",     \
-          "v25", "v26", "v27", "v28", "v29", "v30", "v31");                                       \
+          "x14", "x15", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", \
+          "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23",     \
+          "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31");                                \
   } while (0)
 
 /* All codes of the row in one of the forms RIGHT, UP, AWAY and SINGLE. */
 static inline void eq_run_row(const eq_row *row, bool chained, eq_requant_form form) {
-#define EQ_HIGH(op) EQ_WITH(op, 24, 24, 11) EQ_WITH(op, 28, 28, 12)
-  if (form == EQ_FORM_RIGHT && chained) {
-    EQ_RUN_CHAINED_ROW(row, EQ_RIGHT_3, EQ_RIGHT_4, EQ_RIGHT_5);
-  } else if (form == EQ_FORM_RIGHT) {
-    EQ_RUN_ROW(row, EQ_RIGHT_3, EQ_RIGHT_4, EQ_RIGHT_5);
+#define EQ_RUN(product, shift)               \
+  do {                                       \
+    if (chained) {                           \
+      EQ_RUN_CHAINED_ROW(row, product, shift); \
+    } else {                                 \
+      EQ_RUN_ROW(row, product, shift);       \
+    }                                        \
+  } while (0)
+  if (form == EQ_FORM_RIGHT) {
+    EQ_RUN(EQ_ROW_RIGHT_PRODUCT, EQ_ROW_RIGHT_SHIFT);
   } else if (form == EQ_FORM_UP) {
-    EQ_RUN_ROW(row, EQ_HIGH("sqrdmulh"), "", EQ_SHORT_5);
+    EQ_RUN(EQ_ROW_HIGH_PRODUCT("sqrdmulh"), EQ_ROW_SHIFT);
   } else if (form == EQ_FORM_AWAY) {
-    EQ_RUN_ROW(row, EQ_HIGH("sqrdmulh"), EQ_ROW_LESS_ONE, EQ_SHORT_5);
-  } else if (chained) {
-    EQ_RUN_CHAINED_ROW(row, EQ_HIGH("sqdmulh"), "", EQ_SHORT_5);
+    EQ_RUN(EQ_ROW_HIGH_PRODUCT("sqrdmulh") EQ_ROW_LESS_ONE, EQ_ROW_SHIFT);
   } else {
-    EQ_RUN_ROW(row, EQ_HIGH("sqdmulh"), "", EQ_SHORT_5);
+    EQ_RUN(EQ_ROW_HIGH_PRODUCT("sqdmulh"), EQ_ROW_SHIFT);
   }
-#undef EQ_HIGH
+#undef EQ_RUN
 }
 
 #endif
