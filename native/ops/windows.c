@@ -181,11 +181,12 @@ static void gather(int8_t *patch, const int8_t *window, const patch_geometry *g,
   }
 }
 
-/* The output pixels of a line whose windows are gathered from the image itself: enough of them to be worth two strips
- * beside them, and what is read beyond them, up to 15 bytes, lies in the input, which ends at `end`. */
-static pixel_range find_direct(const eq_conv2d_params *p, const line_rows *rows, pixel_range inside, const int8_t *end) {
+/* The output pixels of a line whose windows are gathered from the image itself: of a line that one strip does not serve,
+ * those whose last bytes, and up to 15 that are read beyond them, lie in the input, which ends at `end`. */
+static pixel_range find_direct(const eq_conv2d_params *p, const eq_strips *strips, const line_rows *rows,
+                               pixel_range inside, const int8_t *end) {
   const pixel_range none = {p->output[W], p->output[W]};
-  if (!has_whole_rows(p) || !is_tall(p, rows) || inside.last - inside.first < EQ_STRIP_PIXELS) return none;
+  if (p->output[W] <= strips->pixels || !has_whole_rows(p) || !is_tall(p, rows) || inside.first == inside.last) return none;
   const size_t below = (size_t)((p->kernel[0] - 1) * p->dilation[0]) * (size_t)p->input[W];
   const int8_t *last = window_of(p, rows, inside.last - 1) + (below + (size_t)p->kernel[1]) * (size_t)p->input[C];
   return end - last < EQ_RUN - 1 ? none : inside;
@@ -210,7 +211,7 @@ void eq_run_patches(const eq_step_io *io, const eq_conv2d_params *p, const eq_st
   const pixel_range inside = find_inside(p);
   for (int32_t line = from; line < to; line++) {
     const line_rows image_rows = rows_of(p, in, line);
-    const pixel_range direct = find_direct(p, &image_rows, inside, end);
+    const pixel_range direct = find_direct(p, strips, &image_rows, inside, end);
     for (int32_t x = 0, m; x < p->output[W]; x += m) {
       patch_geometry geometry = {.patch_bytes = rows.stride, .pixel_bytes = (size_t)p->stride[1] * pixel};
       const int8_t *window = strip;

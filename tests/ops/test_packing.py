@@ -93,7 +93,7 @@ def _picture(rng: np.random.Generator) -> Conv2dStep:
     kernel = (int(rng.integers(1, 5)), int(rng.integers(1, 6)))
     stride, dilation = (int(rng.integers(1, 3)), int(rng.integers(1, 4))), (int(rng.integers(1, 3)), 1)
     padding = (int(rng.integers(0, 3)), int(rng.integers(0, 3)))
-    height, width, channels = int(rng.integers(8, 14)), 16 * int(rng.integers(1, 4)), int(rng.integers(1, 6))
+    height, width, channels = int(rng.integers(8, 14)), 16 * int(rng.integers(1, 10)), int(rng.integers(1, 6))
     reach = [(kernel[i] - 1) * dilation[i] for i in range(2)]
     extra = rng.integers(0, 3, 2)  # windows that reach out at the bottom and at the right
     lines, pixels = (
