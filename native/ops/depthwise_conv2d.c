@@ -227,7 +227,8 @@ void eq_op_depthwise_conv2d(const eq_step_io *io, const eq_depthwise_conv2d_para
   const uintptr_t written = (uintptr_t)out, read = (uintptr_t)image;
   const size_t images = (size_t)p->output[N];
   const bool apart = written + images * out_bytes <= read || read + images * in_bytes <= written;
-  outside_bias slots[BIASES] = {{false, {0}, {0}}};
+  outside_bias slots[BIASES];
+  for (int i = 0; i < BIASES; i++) slots[i].known = false;
   const uint32_t fitting = io->scratch_bytes / (4 * (uint32_t)p->input[C]);
   const uint32_t last_slot = fitting >= BIASES ? BIASES - 1 : fitting == 0 ? 0 : fitting - 1;
   const int32_t band = band_lines(io, p);

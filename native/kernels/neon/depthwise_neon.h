@@ -65,9 +65,6 @@ _Static_assert(offsetof(eq_depthwise_lanes, weights) == 336 && offsetof(eq_depth
   EQ_DW_FIRST_ANY EQ_DW_MUL(smlal, 8, 9, 4, 7) EQ_DW_MUL(smlal, 0, 1, 15, 7) \
   EQ_DW_MUL(smlal, 10, 11, 5, 7) EQ_DW_MUL(smlal, 12, 13, 14, 7)             \
   EQ_DW_ADD_THREE(EQ_DW_BEGIN_4) EQ_DW_ADD_FOURTH
-#define EQ_DW_MOVE_ANY                                                                      \
-  "add %[x0], %[x0], %[x_step]\nadd %[x1], %[x1], %[x_step]\nadd %[x2], %[x2], %[x_step]\n" \
-  "add %[x3], %[x3], %[x_step]\nsub %w[fours], %w[fours], #1\n"
 /* The same for any number of pairs of taps, whose offsets end at `end`. One pair of offsets more is read. */
 #define EQ_DW_SUMS_PAIRS                                                                              \
   "add %[o], %[b], #2416\nadd %[w], %[b], #368\nldp %[o0], %[o1], [%[o]]\n"                           \
@@ -139,10 +136,18 @@ _Static_assert(offsetof(eq_depthwise_lanes, weights) == 336 && offsetof(eq_depth
   "7:\n" EQ_DW_ALL(srshl, EQ_DW_SHIFT) "tbz %w[form], #0, 8f\n" EQ_DW_NARROW "b 9f\n" \
   "8:\n" EQ_DW_NARROW_RELU "9:\n"
 
-#define EQ_DW_STORE_ANY                                                          \
-  "str q0, [%[out0]]\nstr q2, [%[out1]]\nstr q4, [%[out2]]\nstr q6, [%[out3]]\n" \
-  "add %[out0], %[out0], %[out_step]\nadd %[out1], %[out1], %[out_step]\n"       \
-  "add %[out2], %[out2], %[out_step]\nadd %[out3], %[out3], %[out_step]\n"
+/* On to the next tile, in the line or behind it; steps and wraps are the first members of t. */
+#define EQ_DW_TILE_COUNT "subs %w[in_line], %w[in_line], #1\nldp %[by], %[at], [%[t]]\n"
+#define EQ_DW_TILE_WRAP "csel %w[in_line], %w[tiles], %w[in_line], eq\ncsel %[by], %[by], %[at], ne\n"
+#define EQ_DW_TILE_WRAP_2 \
+  "ldp %[out_by], %[at], [%[t], #16]\ncsel %[out_by], %[out_by], %[at], ne\nsubs %w[left], %w[left], #1\n"
+#define EQ_DW_TILE_MOVE                                                                       \
+  "add %[x0], %[x0], %[by]\nadd %[x1], %[x1], %[by]\nadd %[x2], %[x2], %[by]\n"               \
+  "add %[x3], %[x3], %[by]\n"
+#define EQ_DW_TILE_STORE_01(a, b) \
+  "str q" #a ", [%[out]]\nstr q" #b ", [%[out], %[out_next]]\nadd %[at], %[out], %[out_second]\n"
+#define EQ_DW_TILE_STORE_23(a, b) \
+  "str q" #a ", [%[at]]\nstr q" #b ", [%[at], %[out_next]]\nadd %[out], %[out], %[out_by]\n"
 
 #define EQ_DW_CLOBBERS                                                                                           \
   "cc", "memory", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", \
@@ -156,32 +161,44 @@ enum {
   EQ_DW_SINGLE = 2,  /* mode single, shifts < 0; otherwise mode double */
 };
 
-/* Four pixels whose first taps lie at x and whose codes go to out, and how far the next four are. */
-typedef struct eq_depthwise_fours {
-  const int8_t *x[4];
-  int8_t *out[4];
-  size_t x_step;
+/* Tiles of four pixels: the second lies `next` behind the first, the third `second`, the fourth `next` behind the third.
+ * From tile to tile x and out go on by the steps, at the end of a line by the wraps. */
+typedef struct eq_depthwise_tiles {
+  size_t x_step; /* the assembly knows where these four are */
+  size_t x_wrap;
   size_t out_step;
-  int32_t fours; /* >= 1 */
-} eq_depthwise_fours;
+  size_t out_wrap;
+  size_t x_next;
+  size_t x_second;
+  size_t out_next;
+  size_t out_second;
+  int32_t in_line; /* >= 1 */
+  int32_t count;   /* in all lines; >= 1 */
+} eq_depthwise_tiles;
 
-/* All of f with the first `taps` offsets and weights of b, an even number above 0. */
-EQ_ALWAYS_INLINE void eq_depthwise_any(const eq_depthwise_fours *f, const eq_depthwise_lanes *b, int32_t taps,
-                                       int32_t form) {
-  const int8_t *x0 = f->x[0], *x1 = f->x[1], *x2 = f->x[2], *x3 = f->x[3];
-  int8_t *out0 = f->out[0], *out1 = f->out[1], *out2 = f->out[2], *out3 = f->out[3];
-  int32_t fours = f->fours;
-#define EQ_DW_POINTERS                                                                                    \
-  [x0] "+&r"(x0), [x1] "+&r"(x1), [x2] "+&r"(x2), [x3] "+&r"(x3), [out0] "+&r"(out0), [out1] "+&r"(out1), \
-      [out2] "+&r"(out2), [out3] "+&r"(out3), [fours] "+&r"(fours)
-#define EQ_DW_INPUTS [b] "r"(b), [x_step] "r"(f->x_step), [out_step] "r"(f->out_step), [form] "r"(form)
+#define EQ_DW_TILE_STATE                                                                                        \
+  const int8_t *x0 = x, *x1 = x0 + t->x_next, *x2 = x0 + t->x_second, *x3 = x2 + t->x_next;                     \
+  int32_t left = t->count, in_line = t->in_line;                                                                \
+  size_t by, out_by, at
+#define EQ_DW_TILE_POINTERS                                                                                 \
+  [x0] "+&r"(x0), [x1] "+&r"(x1), [x2] "+&r"(x2), [x3] "+&r"(x3), [out] "+&r"(out), [left] "+&r"(left),     \
+      [in_line] "+&r"(in_line), [by] "=&r"(by), [out_by] "=&r"(out_by), [at] "=&r"(at)
+#define EQ_DW_TILE_INPUTS                                                                                        \
+  [t] "r"(t), [b] "r"(b), [out_next] "r"(t->out_next), [out_second] "r"(t->out_second), [tiles] "r"(t->in_line), \
+      [form] "r"(form)
+
+/* All tiles of t with the first `taps` offsets and weights of b, an even number above 0. */
+EQ_ALWAYS_INLINE void eq_depthwise_any(int8_t *out, const int8_t *x, const eq_depthwise_tiles *t,
+                                       const eq_depthwise_lanes *b, int32_t taps, int32_t form) {
+  EQ_DW_TILE_STATE;
   const size_t *o, *end = b->offsets + taps;
   size_t o0, o1;
   const int8_t *w;
-#define EQ_DW_PAIRS(finish)                                                                             \
-  __asm__ volatile("1:\n" EQ_DW_SUMS_PAIRS EQ_DW_MOVE_ANY finish EQ_DW_STORE_ANY "cbnz %w[fours], 1b\n" \
-                   : EQ_DW_POINTERS, [o] "=&r"(o), [w] "=&r"(w), [o0] "=&r"(o0), [o1] "=&r"(o1)         \
-                   : EQ_DW_INPUTS, [end] "r"(end)                                                       \
+#define EQ_DW_PAIRS(finish)                                                                                          \
+  __asm__ volatile("1:\n" EQ_DW_SUMS_PAIRS EQ_DW_TILE_COUNT EQ_DW_TILE_WRAP EQ_DW_TILE_WRAP_2 EQ_DW_TILE_MOVE finish \
+                       EQ_DW_TILE_STORE_01(0, 2) EQ_DW_TILE_STORE_23(4, 6) "cbnz %w[left], 1b\n"                     \
+                   : EQ_DW_TILE_POINTERS, [o] "=&r"(o), [w] "=&r"(w), [o0] "=&r"(o0), [o1] "=&r"(o1)                 \
+                   : EQ_DW_TILE_INPUTS, [end] "r"(end)                                                               \
                    : EQ_DW_CLOBBERS)
   if (form == 0) {
     EQ_DW_PAIRS(EQ_DW_FINISH_RELU);

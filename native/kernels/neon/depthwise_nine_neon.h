@@ -42,6 +42,9 @@
   EQ_DW_WIDEN_2(f, f, low_2) load_2 EQ_DW_HIGH(smull, d3, xb, 6) EQ_DW_WIDEN(g, g, high_2) EQ_DW_WIDEN_2(h, h,  \
       high_2)
 
+/* Behind the last tile, codes ahead are loaded where its own are. */
+#define EQ_DW_TILE_END "csel %[by], %[by], xzr, ne\n"
+
 /* A 3x3 window for four neighbours along one axis, with stride 1 there: six taps along that axis serve them all. x0, x1
  * and x2 are the first taps across, `a` times 1 to 5 the distance along. */
 #define EQ_DW_ALONG_AHEAD                                                                         \
@@ -50,10 +53,8 @@
 #define EQ_DW_ALONG_LATER EQ_DW_LOAD(4, x0, "%[a4]") EQ_DW_LOAD(5, x0, "%[a5]")
 /* Counts come among the sums, far behind what they need. */
 #define EQ_DW_ALONG_COUNT "subs %w[in_line], %w[in_line], #1\n"
-#define EQ_DW_ALONG_WRAP "csel %w[in_line], %w[fours], %w[in_line], eq\ncsel %[by], %[a4], %[x_wrap], ne\n"
-#define EQ_DW_ALONG_WRAP_2 "csel %[out_by], %[step4], %[out_wrap], ne\nsubs %w[left], %w[left], #1\n"
-#define EQ_DW_ALONG_END "csel %[by], %[by], xzr, ne\n" /* behind the last four, \
-      codes ahead are loaded where its own are */
+#define EQ_DW_ALONG_WRAP "csel %w[in_line], %w[tiles], %w[in_line], eq\ncsel %[by], %[x_step], %[x_wrap], ne\n"
+#define EQ_DW_ALONG_WRAP_2 "csel %[out_by], %[out_step], %[out_wrap], ne\nsubs %w[left], %w[left], #1\n"
 #define EQ_DW_ALONG_HEAD                                                                                        \
   EQ_DW_BEGIN_23(smull, 2, 3, 6, 16, 17, 18, 19, 8, 9, "", "")                                                  \
   EQ_DW_BEGIN_23(smlal, 3, 4, 7, 20, 21, 22, 23, 10, 11, EQ_DW_CONSTANT(6, 368), "ldr q0, [%[x1]]\n"            \
@@ -66,7 +67,7 @@
   EQ_DW_MAKE_23(smull, 4, 5, 6, 16, 17, 18, 19, 8, 9, "", "")                                                   \
   EQ_DW_MAKE_23(smlal, 2, 3, 7, 20, 21, 22, 23, 10, 11, EQ_DW_CONSTANT(6, 400), EQ_DW_LOAD(4, x1, "%[a4]"))     \
   EQ_DW_MAKE_01(smull, 1, 2, 6, 24, 25, 26, 27, 12, 13, EQ_DW_CONSTANT(7, 416), EQ_DW_LOAD(5, x1, "%[a5]")      \
-      EQ_DW_ALONG_END)                                                                                          \
+      EQ_DW_TILE_END)                                                                                           \
   EQ_DW_MAKE_01(smlal, 2, 3, 7, 28, 29, 30, 31, 14, 15, "ldr q0, [%[x2]]\n", EQ_DW_LOAD(1, x2, "%[a]"))         \
   EQ_DW_MAKE_23(smull, 3, 4, 6, 16, 17, 18, 19, 8, 9, EQ_DW_LOAD(2, x2, "%[a2]"), "")                           \
   EQ_DW_MAKE_23(smlal, 4, 5, 7, 20, 21, 22, 23, 10, 11, EQ_DW_CONSTANT(6, 432), EQ_DW_LOAD(3, x2, "%[a3]"))     \
@@ -88,26 +89,27 @@
 #define EQ_DW_NINE_HEAD                                                                                      \
   EQ_DW_BEGIN_23(smull, 4, 5, 6, 16, 17, 18, 19, 8, 9, EQ_DW_LOAD(2, x0, "x10"), EQ_DW_LOAD(3, x1, "x10"))   \
   EQ_DW_BEGIN_23(smlal, 0, 1, 7, 20, 21, 22, 23, 10, 11, EQ_DW_CONSTANT(6, 368) EQ_DW_LOAD(4, x0, "x11"),    \
-      EQ_DW_LOAD(5, x1, "x11"))                                                                              \
+      EQ_DW_LOAD(5, x1, "x11") EQ_DW_TILE_COUNT)                                                             \
   EQ_DW_BEGIN_01(smull, 2, 3, 6, 24, 25, 26, 27, 12, 13, EQ_DW_CONSTANT(7, 384) EQ_DW_LOAD(0, x2, "x10"),    \
-      EQ_DW_LOAD(1, x3, "x10"))
-#define EQ_DW_NINE_SUMS                                                                                      \
-  EQ_DW_BEGIN_01(smlal, 4, 5, 7, 28, 29, 30, 31, 14, 15, EQ_DW_LOAD(2, x2, "x11"), EQ_DW_LOAD(3, x3, "x11")) \
-  EQ_DW_MAKE_23(smull, 0, 1, 6, 16, 17, 18, 19, 8, 9, EQ_DW_LOAD(4, x0, "x12"), EQ_DW_LOAD(5, x1, "x12"))    \
-  EQ_DW_MAKE_23(smlal, 2, 3, 7, 20, 21, 22, 23, 10, 11, EQ_DW_CONSTANT(6, 400) EQ_DW_LOAD(0, x0, "x13"),     \
-      EQ_DW_LOAD(1, x1, "x13"))                                                                              \
-  EQ_DW_MAKE_01(smull, 4, 5, 6, 24, 25, 26, 27, 12, 13, EQ_DW_CONSTANT(7, 416) EQ_DW_LOAD(2, x2, "x12"),     \
-      EQ_DW_LOAD(3, x3, "x12"))                                                                              \
-  EQ_DW_MAKE_01(smlal, 0, 1, 7, 28, 29, 30, 31, 14, 15, EQ_DW_LOAD(4, x2, "x13"), EQ_DW_LOAD(5, x3, "x13"))  \
-  EQ_DW_MAKE_23(smull, 2, 3, 6, 16, 17, 18, 19, 8, 9, EQ_DW_LOAD(0, x0, "x14"), EQ_DW_LOAD(1, x1, "x14"))    \
-  EQ_DW_MAKE_23(smlal, 4, 5, 7, 20, 21, 22, 23, 10, 11, EQ_DW_CONSTANT(6, 432) EQ_DW_LOAD(2, x0, "x15"),     \
-      EQ_DW_LOAD(3, x1, "x15"))                                                                              \
-  EQ_DW_MAKE_01(smull, 0, 1, 6, 24, 25, 26, 27, 12, 13, EQ_DW_CONSTANT(7, 448) EQ_DW_LOAD(4, x2, "x14"),     \
-      EQ_DW_LOAD(5, x3, "x14"))                                                                              \
-  EQ_DW_MAKE_01(smlal, 2, 3, 7, 28, 29, 30, 31, 14, 15, EQ_DW_LOAD(0, x2, "x15"), EQ_DW_LOAD(1, x3, "x15"))  \
-  EQ_DW_MAKE_23(smull, 4, 5, 6, 16, 17, 18, 19, 8, 9, EQ_DW_LOAD(2, x0, "x16"), EQ_DW_LOAD(3, x1, "x16"))    \
-  EQ_DW_MAKE_23(smlal, 0, 1, 7, 20, 21, 22, 23, 10, 11, EQ_DW_CONSTANT(6, 464) EQ_DW_LOAD(4, x2, "x16"),     \
-      EQ_DW_LOAD(5, x3, "x16"))                                                                              \
+      EQ_DW_LOAD(1, x3, "x10") EQ_DW_TILE_WRAP)
+#define EQ_DW_NINE_SUMS                                                                                     \
+  EQ_DW_BEGIN_01(smlal, 4, 5, 7, 28, 29, 30, 31, 14, 15, EQ_DW_LOAD(2, x2, "x11"), EQ_DW_LOAD(3, x3, "x11") \
+      EQ_DW_TILE_WRAP_2)                                                                                    \
+  EQ_DW_MAKE_23(smull, 0, 1, 6, 16, 17, 18, 19, 8, 9, EQ_DW_LOAD(4, x0, "x12"), EQ_DW_LOAD(5, x1, "x12"))   \
+  EQ_DW_MAKE_23(smlal, 2, 3, 7, 20, 21, 22, 23, 10, 11, EQ_DW_CONSTANT(6, 400) EQ_DW_LOAD(0, x0, "x13"),    \
+      EQ_DW_LOAD(1, x1, "x13"))                                                                             \
+  EQ_DW_MAKE_01(smull, 4, 5, 6, 24, 25, 26, 27, 12, 13, EQ_DW_CONSTANT(7, 416) EQ_DW_LOAD(2, x2, "x12"),    \
+      EQ_DW_LOAD(3, x3, "x12") EQ_DW_TILE_END)                                                              \
+  EQ_DW_MAKE_01(smlal, 0, 1, 7, 28, 29, 30, 31, 14, 15, EQ_DW_LOAD(4, x2, "x13"), EQ_DW_LOAD(5, x3, "x13")) \
+  EQ_DW_MAKE_23(smull, 2, 3, 6, 16, 17, 18, 19, 8, 9, EQ_DW_LOAD(0, x0, "x14"), EQ_DW_LOAD(1, x1, "x14"))   \
+  EQ_DW_MAKE_23(smlal, 4, 5, 7, 20, 21, 22, 23, 10, 11, EQ_DW_CONSTANT(6, 432) EQ_DW_LOAD(2, x0, "x15"),    \
+      EQ_DW_LOAD(3, x1, "x15"))                                                                             \
+  EQ_DW_MAKE_01(smull, 0, 1, 6, 24, 25, 26, 27, 12, 13, EQ_DW_CONSTANT(7, 448) EQ_DW_LOAD(4, x2, "x14"),    \
+      EQ_DW_LOAD(5, x3, "x14"))                                                                             \
+  EQ_DW_MAKE_01(smlal, 2, 3, 7, 28, 29, 30, 31, 14, 15, EQ_DW_LOAD(0, x2, "x15"), EQ_DW_LOAD(1, x3, "x15")) \
+  EQ_DW_MAKE_23(smull, 4, 5, 6, 16, 17, 18, 19, 8, 9, EQ_DW_LOAD(2, x0, "x16"), EQ_DW_LOAD(3, x1, "x16"))   \
+  EQ_DW_MAKE_23(smlal, 0, 1, 7, 20, 21, 22, 23, 10, 11, EQ_DW_CONSTANT(6, 464) EQ_DW_LOAD(4, x2, "x16"),    \
+      EQ_DW_LOAD(5, x3, "x16"))                                                                             \
   EQ_DW_CONSTANT(0, 64) EQ_DW_CONSTANT(1, 80) EQ_DW_LAST_TWO
 
 /* The first two taps of pixels 0 and 1. */
@@ -127,8 +129,8 @@
 
 /* The end of the sums of pixels 2 and 3, and codes of all four to v16..v19 where negative results all become code -128
  * and shifts go on from products that have lost EQ_DEPTHWISE_CUT bits, so that a register rounds eight. Once
- * `move` has gone to the next four, `ahead` loads what their first two taps begin with, the second with codes xa and xb;
- * `later` loads what the taps after them do. */
+ * `move` has gone to the next four, `ahead` loads what their first two taps begin with, the second with codes xa and
+ * xb; `later` loads what the taps after them do. */
 #define EQ_DW_NINE_RELU(move, ahead, xa, xb, later, store)                                                    \
   EQ_DW_PRODUCT(16, 0) EQ_DW_WIDEN(24, 24, 12) EQ_DW_PRODUCT(17, 1) EQ_DW_WIDEN_2(25, 25, 12)                 \
   EQ_DW_PRODUCT(18, 7) EQ_DW_WIDEN(26, 26, 13) EQ_DW_PRODUCT(19, 2) EQ_DW_WIDEN_2(27, 27, 13)                 \
@@ -153,76 +155,50 @@
   EQ_DW_ADD_4(24, 25, 26, 27, 12, 13) EQ_DW_ADD_4(28, 29, 30, 31, 14, 15) EQ_DW_FINISH move store ahead \
   EQ_DW_FIRST_TWO(xa, xb) later EQ_DW_BIAS
 
-/* Nine taps of all of f, see eq_depthwise_any. */
-EQ_ALWAYS_INLINE void eq_depthwise_nine(const eq_depthwise_fours *f, const eq_depthwise_lanes *b, int32_t form) {
-  const int8_t *x0 = f->x[0], *x1 = f->x[1], *x2 = f->x[2], *x3 = f->x[3];
-  int8_t *out0 = f->out[0], *out1 = f->out[1], *out2 = f->out[2], *out3 = f->out[3];
-  int32_t fours = f->fours;
-  size_t by;
-/* after the last four, `ahead` reads the same codes */
-#define EQ_DW_NINE_MOVE                                             \
-  "subs %w[fours], %w[fours], #1\ncsel %[by], %[x_step], xzr, ne\n" \
-  "add %[x0], %[x0], %[by]\nadd %[x1], %[x1], %[by]\n"              \
-  "add %[x2], %[x2], %[by]\nadd %[x3], %[x3], %[by]\n"
-#define EQ_DW_NINE_STORE_01(a, b)                    \
-  "str q" #a ", [%[out0]]\nstr q" #b ", [%[out1]]\n" \
-  "add %[out0], %[out0], %[out_step]\nadd %[out1], %[out1], %[out_step]\n"
-#define EQ_DW_NINE_STORE_23(a, b)                    \
-  "str q" #a ", [%[out2]]\nstr q" #b ", [%[out3]]\n" \
-  "add %[out2], %[out2], %[out_step]\nadd %[out3], %[out3], %[out_step]\n"
-#define EQ_DW_NINE(finish)                                                                               \
-  __asm__ volatile("add x16, %[b], #2416\nldp x9, x10, [x16, #8]\nldp x11, x12, [x16, #24]\n"            \
-                   "ldp x13, x14, [x16, #40]\nldp x15, x16, [x16, #56]\n" /* the first one is 0 */       \
-                   EQ_DW_NINE_AHEAD EQ_DW_BIAS EQ_DW_FIRST_TWO(2, 3) EQ_DW_NINE_LATER EQ_DW_NINE_HEAD    \
-                   "1:\n" EQ_DW_NINE_SUMS finish EQ_DW_NINE_HEAD                                         \
-                   "cbnz %w[fours], 1b\n"                                                                \
-                   : [x0] "+&r"(x0), [x1] "+&r"(x1), [x2] "+&r"(x2), [x3] "+&r"(x3), [out0] "+&r"(out0), \
-                     [out1] "+&r"(out1), [out2] "+&r"(out2), [out3] "+&r"(out3), [fours] "+&r"(fours),   \
-      [by] "=&r"(by)                                                                                     \
-                   : [b] "r"(b), [x_step] "r"(f->x_step), [out_step] "r"(f->out_step), [form] "r"(form)  \
+/* Nine taps of all tiles of t. */
+EQ_ALWAYS_INLINE void eq_depthwise_nine(int8_t *out, const int8_t *x, const eq_depthwise_tiles *t,
+                                        const eq_depthwise_lanes *b, int32_t form) {
+  EQ_DW_TILE_STATE;
+#define EQ_DW_NINE(finish)                                                                         \
+  __asm__ volatile("add x16, %[b], #2416\nldp x9, x10, [x16, #8]\nldp x11, x12, [x16, #24]\n"      \
+                   "ldp x13, x14, [x16, #40]\nldp x15, x16, [x16, #56]\n" /* the first one is 0 */ \
+                   EQ_DW_NINE_AHEAD EQ_DW_BIAS EQ_DW_FIRST_TWO(2, 3) EQ_DW_NINE_LATER              \
+                   EQ_DW_NINE_HEAD "1:\n" EQ_DW_NINE_SUMS finish EQ_DW_NINE_HEAD                   \
+                   "cbnz %w[left], 1b\n"                                                           \
+                   : EQ_DW_TILE_POINTERS                                                           \
+                   : EQ_DW_TILE_INPUTS                                                             \
                    : "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", EQ_DW_CLOBBERS)
   if (form == 0) {
-    EQ_DW_NINE(EQ_DW_NINE_RELU(EQ_DW_NINE_MOVE, EQ_DW_NINE_AHEAD, 2, 3, EQ_DW_NINE_LATER, EQ_DW_NINE_STORE_01(16, 17))
-                   EQ_DW_NINE_STORE_23(18, 19));
+    EQ_DW_NINE(EQ_DW_NINE_RELU(EQ_DW_TILE_MOVE, EQ_DW_NINE_AHEAD, 2, 3, EQ_DW_NINE_LATER, EQ_DW_TILE_STORE_01(16, 17))
+                   EQ_DW_TILE_STORE_23(18, 19));
   } else {
-    EQ_DW_NINE(EQ_DW_NINE_GENERAL(EQ_DW_NINE_MOVE, EQ_DW_NINE_AHEAD, 2, 3,
-                                  EQ_DW_NINE_LATER, EQ_DW_NINE_STORE_01(0, 2) EQ_DW_NINE_STORE_23(4, 6)));
+    EQ_DW_NINE(EQ_DW_NINE_GENERAL(EQ_DW_TILE_MOVE, EQ_DW_NINE_AHEAD, 2, 3, EQ_DW_NINE_LATER,
+                                  EQ_DW_TILE_STORE_01(0, 2) EQ_DW_TILE_STORE_23(4, 6)));
   }
 }
 
-/* Fours of pixels of a 3x3 window that lie `a` bytes apart, as do the window's taps along that axis; the weights are in
- * the order along, then across. `fours` of them make a line; x and out are then moved on by the wraps. */
-typedef struct eq_depthwise_lines {
-  int8_t *out;
-  const int8_t *x;
-  size_t a;
-  size_t across; /* from tap to tap */
-  size_t step;   /* from code to code */
-  size_t x_wrap;
-  size_t out_wrap;
-  int32_t fours; /* >= 1 */
-  int32_t lines; /* >= 1 */
-} eq_depthwise_lines;
-
-EQ_ALWAYS_INLINE void eq_depthwise_along(const eq_depthwise_lines *f, const eq_depthwise_lanes *b, int32_t form) {
-  const int8_t *x0 = f->x, *x1 = x0 + f->across, *x2 = x1 + f->across;
-  int8_t *out = f->out;
-  int32_t left = f->lines * f->fours, in_line = f->fours;
+/* Tiles of four neighbours along one axis for a 3x3 window with a stride of 1 along it: the taps of the window lie as
+ * far apart as the pixels. The weights are in the order along, then across. */
+EQ_ALWAYS_INLINE void eq_depthwise_along(int8_t *out, const int8_t *x, const eq_depthwise_tiles *t,
+                                         const eq_depthwise_lanes *b, int32_t form) {
+  const size_t a = t->x_next, across = b->offsets[3], step = t->out_next;
+  const int8_t *x0 = x, *x1 = x0 + across, *x2 = x1 + across;
+  int32_t left = t->count, in_line = t->in_line;
   size_t by, out_by;
-  const size_t a = f->a, step = f->step;
 #define EQ_DW_ALONG_MOVE "add %[x0], %[x0], %[by]\nadd %[x1], %[x1], %[by]\nadd %[x2], %[x2], %[by]\n"
 #define EQ_DW_ALONG_STORE_01(a, b) "str q" #a ", [%[out]]\nstr q" #b ", [%[out], %[step]]\n"
 #define EQ_DW_ALONG_STORE_23(a, b) \
   "str q" #a ", [%[out], %[step2]]\nstr q" #b ", [%[out], %[step3]]\nadd %[out], %[out], %[out_by]\n"
-#define EQ_DW_ALONG(finish)                                                                                        \
-  __asm__ volatile(EQ_DW_ALONG_AHEAD EQ_DW_BIAS EQ_DW_FIRST_TWO(1, 2) EQ_DW_ALONG_LATER EQ_DW_ALONG_HEAD "1:\n"    \
-                   EQ_DW_ALONG_SUMS finish EQ_DW_ALONG_HEAD                                                        \
-                   "cbnz %w[left], 1b\n"                                                                           \
-                   : [x0] "+&r"(x0), [x1] "+&r"(x1), [x2] "+&r"(x2), [out] "+&r"(out), [left] "+&r"(left),         \
-                     [in_line] "+&r"(in_line), [by] "=&r"(by), [out_by] "=&r"(out_by)                              \
-                   : [b] "r"(b), [a] "r"(a), [a2] "r"(2 * a), [a3] "r"(3 * a), [a4] "r"(4 * a), [a5] "r"(5 * a),   \
-                     [step] "r"(step), [step2] "r"(2 * step), [step3] "r"(3 * step), [step4] "r"(4 * step),        \
-                     [x_wrap] "r"(f->x_wrap), [out_wrap] "r"(f->out_wrap), [fours] "r"(f->fours), [form] "r"(form) \
+#define EQ_DW_ALONG(finish)                                                                                      \
+  __asm__ volatile(EQ_DW_ALONG_AHEAD EQ_DW_BIAS EQ_DW_FIRST_TWO(1, 2) EQ_DW_ALONG_LATER EQ_DW_ALONG_HEAD "1:\n"  \
+                   EQ_DW_ALONG_SUMS finish EQ_DW_ALONG_HEAD                                                      \
+                   "cbnz %w[left], 1b\n"                                                                         \
+                   : [x0] "+&r"(x0), [x1] "+&r"(x1), [x2] "+&r"(x2), [out] "+&r"(out), [left] "+&r"(left),       \
+                     [in_line] "+&r"(in_line), [by] "=&r"(by), [out_by] "=&r"(out_by)                            \
+                   : [b] "r"(b), [a] "r"(a), [a2] "r"(2 * a), [a3] "r"(3 * a), [a4] "r"(4 * a), [a5] "r"(5 * a), \
+                     [step] "r"(step), [step2] "r"(2 * step), [step3] "r"(3 * step), [x_step] "r"(t->x_step),    \
+                     [out_step] "r"(t->out_step), [x_wrap] "r"(t->x_wrap), [out_wrap] "r"(t->out_wrap),          \
+                     [tiles] "r"(t->in_line), [form] "r"(form)                                                   \
                    : EQ_DW_CLOBBERS)
   if (form == 0) {
     EQ_DW_ALONG(EQ_DW_NINE_RELU(EQ_DW_ALONG_MOVE, EQ_DW_ALONG_AHEAD, 1, 2, EQ_DW_ALONG_LATER,

@@ -8,7 +8,7 @@
 #include "kernels/kernels.h"
 #include "kernels/neon/depthwise_narrow_neon.h"
 #include "kernels/neon/depthwise_nine_neon.h"
-#include "kernels/neon/depthwise_walk_neon.h"
+#include "kernels/neon/depthwise_tiles_neon.h"
 #include "kernels/requant.h"
 
 void eq_depthwise_s8_scalar(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels,
@@ -162,97 +162,56 @@ EQ_ALWAYS_INLINE void run_pixels(int8_t *const *out, const int8_t *const *x, con
   }
 }
 
-EQ_ALWAYS_INLINE void run_assembly(const eq_depthwise_fours *f, const block *b) {
-  if (b->taps == 9) {
-    eq_depthwise_nine(f, &b->lanes, b->form);
-  } else {
-    eq_depthwise_any(f, &b->lanes, b->taps, b->form);
+/* One pixel after the other, for layers of less than four. */
+static void run_single_pixels(int8_t *out, const int8_t *x, const block *b, const eq_depthwise_window *w,
+                              size_t channels, int quads) {
+  for (int32_t line = 0; line < w->lines; line++) {
+    for (int32_t pixel = 0; pixel < w->pixels; pixel++) {
+      const int8_t *from = x + (size_t)line * w->x_line + (size_t)pixel * w->x_pixel;
+      int8_t *to = out + (size_t)line * w->out_line + (size_t)pixel * channels;
+      if (quads == 4) {
+        run_pixels(&to, &from, b, 1, 4);
+      } else {
+        run_pixels(&to, &from, b, 1, 2);
+      }
+    }
   }
 }
 
-/* All pixels of a walk, four at a time by assembly where it can. The last four may begin with pixels that were made
- * before: they are made once more, for out overlaps nothing. */
-EQ_ALWAYS_INLINE void run_walk(int8_t *out, const int8_t *x, const block *b, const eq_walk *w, int quads) {
-  const bool assembly = quads == 4 && b->taps > 0 && b->form != OTHER;
-  const int32_t count = w->lines * w->pixels;
-  eq_place at = {x, out, 0};
-  int8_t *outs[4];
-  const int8_t *xs[4];
-  for (int32_t left = count; count >= 4 && left > 0; left -= 4) {
-    if (left < 4) {
-      const int32_t line = (count - 4) / w->pixels, pixel = count - 4 - line * w->pixels;
-      at.x = x + (size_t)line * w->x_line + (size_t)pixel * w->x_pixel;
-      at.out = out + (size_t)line * w->out_line + (size_t)pixel * w->out_pixel;
-      at.pixel = pixel;
-    }
-    eq_take_pixels(outs, xs, &at, w, 4);
-    if (assembly) {
-      const eq_depthwise_fours four = {{xs[0], xs[1], xs[2], xs[3]}, {outs[0], outs[1], outs[2], outs[3]}, 0, 0, 1};
-      run_assembly(&four, b);
-    } else if (quads == 2) {
+/* Tiles that assembly does not make. */
+EQ_ALWAYS_INLINE void run_tiles(int8_t *out, const int8_t *x, const block *b, const eq_depthwise_tiles *t, int quads) {
+  int32_t in_line = t->in_line;
+  for (int32_t left = t->count; left > 0; left--) {
+    int8_t *outs[4] = {out, out + t->out_next, out + t->out_second, out + t->out_second + t->out_next};
+    const int8_t *xs[4] = {x, x + t->x_next, x + t->x_second, x + t->x_second + t->x_next};
+    if (quads == 2) {
       run_pixels(outs, xs, b, 4, 2);
     } else {
       run_pixels(outs, xs, b, 2, 4);
       run_pixels(outs + 2, xs + 2, b, 2, 4);
     }
-  }
-  for (int32_t left = count; count < 4 && left > 0; left--) {
-    eq_take_pixels(outs, xs, &at, w, 1);
-    run_pixels(outs, xs, b, 1, quads);
+    const bool wraps = --in_line == 0;
+    x += wraps ? t->x_wrap : t->x_step;
+    out += wraps ? t->out_wrap : t->out_step;
+    if (wraps) in_line = t->in_line;
   }
 }
 
-/* Run fours of neighbours along lines or else along columns; w becomes what is left, from which on x and out go. */
-EQ_ALWAYS_INLINE void run_fours(int8_t **out, const int8_t **x, const block *b, eq_walk *w, bool line, bool shared) {
-  const size_t x_step = line ? w->x_pixel : w->x_line, x_across = line ? w->x_line : w->x_pixel;
-  const size_t out_step = line ? w->out_pixel : w->out_line, out_across = line ? w->out_line : w->out_pixel;
-  const int32_t fours = (line ? w->pixels : w->lines) / 4, count = line ? w->lines : w->pixels;
-  if (fours > 0 && count > 0 && shared) {
-    const size_t x_line = 4 * (size_t)(fours - 1) * x_step, out_line = 4 * (size_t)(fours - 1) * out_step;
-    const eq_depthwise_lines f = {
-        .out = *out,
-        .x = *x,
-        .a = x_step,
-        .across = b->lanes.offsets[3],
-        .step = out_step,
-        .x_wrap = x_across - x_line,
-        .out_wrap = out_across - out_line,
-        .fours = fours,
-        .lines = count,
-    };
-    eq_depthwise_along(&f, &b->lanes, b->form);
-  }
-  for (int32_t i = 0; i < count && fours > 0 && !shared; i++) {
-    const int8_t *from = *x + (size_t)i * x_across;
-    int8_t *to = *out + (size_t)i * out_across;
-    const eq_depthwise_fours f = {
-        .x = {from, from + x_step, from + 2 * x_step, from + 3 * x_step},
-        .out = {to, to + out_step, to + 2 * out_step, to + 3 * out_step},
-        .x_step = 4 * x_step,
-        .out_step = 4 * out_step,
-        .fours = fours,
-    };
-    run_assembly(&f, b);
-  }
-  *x += 4 * (size_t)fours * x_step;
-  *out += 4 * (size_t)fours * out_step;
-  *(line ? &w->pixels : &w->lines) -= 4 * fours;
-}
-
-/* Which way fours of pixels go, and whether they share the taps of a 3x3 window. */
+/* How tiles lie where none is better, and whether tiles that lie so share the taps of a 3x3 window. */
 typedef struct direction {
-  bool line;
+  eq_shape shape;
   bool shared;
 } direction;
 
 static direction direction_of(const eq_depthwise_window *window) {
+  const eq_shape line = {0, 2}, column = {2, 0};
   const bool is_3x3 = window->rows == 3 && window->columns == 3;
-  const bool in_line = is_3x3 && window->x_pixel == window->x_column;
-  const bool in_column = is_3x3 && window->x_line == window->x_row;
-  const int32_t line = window->lines * (window->pixels & ~3), column = window->pixels * (window->lines & ~3);
-  const bool wide = window->pixels >= window->lines;
-  const bool by_line = line != column ? line > column : in_line != in_column ? in_line : wide;
-  return (direction){.line = by_line, .shared = by_line ? in_line : in_column};
+  const bool in_line = is_3x3 && window->x_pixel == window->x_column && window->pixels >= 4;
+  const bool in_column = is_3x3 && window->x_line == window->x_row && window->lines >= 4;
+  const int32_t lines = eq_tiles_for(window->pixels, 2) * window->lines;
+  const int32_t columns = eq_tiles_for(window->lines, 2) * window->pixels;
+  const bool by_line = lines != columns ? lines < columns : in_line != in_column ? in_line : true;
+  return (direction){.shape = by_line ? line : column, .shared = by_line ? in_line : in_column};
 }
 
 /* How the taps lie in x and in the weights, `outer` times `inner` of them in the order in which they are taken. */
@@ -333,7 +292,10 @@ typedef struct job {
   int8_t *out;
   const int8_t *x;
   const int8_t *w;
-  eq_walk steps;
+  const eq_depthwise_window *window;
+  size_t channels;
+  const eq_run *runs;
+  int32_t n_runs;
   direction along;
   taps order;
   int32_t count;   /* of taps */
@@ -354,11 +316,19 @@ EQ_ALWAYS_INLINE void run_channels(const job *j, block *b, int32_t first, int qu
   }
   int8_t *out = j->out + first;
   const int8_t *x = j->x + first;
-  eq_walk steps = j->steps;
-  if (quads == 4 && b->taps > 0 && b->form != OTHER) {
-    run_fours(&out, &x, b, &steps, j->along.line, j->along.shared && b->taps == 9);
+  const bool assembly = quads == 4 && b->taps > 0 && b->form != OTHER;
+  if (j->n_runs == 0) run_single_pixels(out, x, b, j->window, j->channels, quads);
+  for (const eq_run *r = j->runs; r < j->runs + j->n_runs; r++) {
+    if (!assembly) {
+      run_tiles(out + r->out, x + r->x, b, &r->tiles, quads);
+    } else if (b->taps != 9) {
+      eq_depthwise_any(out + r->out, x + r->x, &r->tiles, &b->lanes, b->taps, b->form);
+    } else if (j->along.shared && (j->along.shape.lines == 0 ? r->line : r->column)) {
+      eq_depthwise_along(out + r->out, x + r->x, &r->tiles, &b->lanes, b->form);
+    } else {
+      eq_depthwise_nine(out + r->out, x + r->x, &r->tiles, &b->lanes, b->form);
+    }
   }
-  run_walk(out, x, b, &steps, quads);
   if (!paired) place_taps(b, j->weights, &j->order, 1);
 }
 
@@ -366,18 +336,22 @@ EQ_ALWAYS_INLINE void run_channels(const job *j, block *b, int32_t first, int qu
 static void run_layer(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels,
                       const eq_depthwise_window *window, const eq_linear_s8 *linear) {
   size_t weights[MAX_TAPS];
+  eq_run runs[EQ_RUNS];
   job j = {
       .out = out,
       .x = x,
       .w = w,
-      .steps = {window->lines, window->pixels, window->x_pixel, window->x_line, (size_t)channels, window->out_line},
+      .window = window,
+      .channels = (size_t)channels,
+      .runs = runs,
       .along = direction_of(window),
       .order = {window->rows, window->columns, window->x_row, window->x_column, window->w_row, window->w_column},
       .count = window->rows * window->columns,
       .weights = weights,
       .away = vdupq_n_s32(-(linear->act_min < linear->zero)),
   };
-  if (j.along.shared && !j.along.line) {
+  if (window->pixels * window->lines >= 4) j.n_runs = eq_plan_runs(runs, window, (size_t)channels, j.along.shape);
+  if (j.along.shared && j.along.shape.lines != 0) {
     j.order = (taps){3, 3, window->x_column, window->x_row, window->w_column, window->w_row};
   }
   block b;
