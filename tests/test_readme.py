@@ -22,15 +22,18 @@ README = (ROOT / "README.md").read_text()
 @pytest.mark.slow
 def test_examples_run_in_order(tmp_path: Path) -> None:
     needs_program("qemu-aarch64")
+    needs_program("cc")
     needs_module("ziglang")
     (tmp_path / "edgeq").mkdir()
     (tmp_path / "edgeq" / "demo_data").symlink_to(ROOT / "edgeq" / "demo_data")
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    examples = re.findall(r"<!-- run -->\n```(sh|python)\n(.*?)```", README, re.DOTALL)
-    assert [language for language, _ in examples] == ["sh", "sh", "python"]
+    examples = re.findall(r"<!-- run -->\n```(sh|python|c)\n(.*?)```", README, re.DOTALL)
+    assert [language for language, _ in examples] == ["sh", "sh", "python", "c", "sh"]
     for language, code in examples:
         script = tmp_path / f"example.{language}"
         script.write_text(code)
+        if language == "c":
+            continue  # the next commands compile it
         command = ["bash", "-eu", str(script)] if language == "sh" else [sys.executable, "-P", str(script)]
         ended = subprocess.run(
             command, cwd=tmp_path, env={**os.environ, "PATH": path}, capture_output=True, text=True, check=False

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0
  * The API of the edgeq runtime: open a model in place, bind it to memory, run it.
  *
- * No allocation, no global state but the kernel table's choice, integers only. A model file is checked once by
+ * No allocation, no global state, integers only. A model file is checked once by
  * eq_model_open and trusted after. All functions are reentrant per runner. */
 #ifndef EDGEQ_EDGEQ_H
 #define EDGEQ_EDGEQ_H
