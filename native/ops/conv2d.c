@@ -243,14 +243,44 @@ static void run_packed_windows(const eq_step_io *io, const eq_conv2d_params *p, 
   }
 }
 
-void eq_op_conv2d(const eq_step_io *io, const eq_conv2d_params *p) {
-  const int32_t n = in_group(p, p->output[C]);
-  const size_t k = (size_t)p->kernel[0] * (size_t)p->kernel[1] * (size_t)in_group(p, p->input[C]);
-  eq_linear_s8 linear = {
+static eq_linear_s8 linear_of(const eq_step_io *io, const eq_conv2d_params *p) {
+  return (eq_linear_s8){
       .bias = eq_constant(io, p->bias), .multipliers = eq_constant(io, p->multipliers),
       .shifts = eq_constant(io, p->shifts), .weights_zero = p->weights_zero, .zero = p->output_zero,
       .act_min = p->act_min, .act_max = p->act_max, .mode = p->mode,
   };
+}
+
+/* True when the whole step is one product of packed weights with pixels of whole blocks: decided without a branch, for
+ * that is all that small layers have to decide. */
+static bool is_one_product(const eq_step_io *io, const eq_conv2d_params *p) {
+  const int32_t k = p->input[C], n = p->output[C];
+  const int32_t window = (p->kernel[0] ^ 1) | (p->kernel[1] ^ 1) | p->padding[0] | p->padding[1];
+  const int32_t image = (p->input[H] ^ p->output[H]) | (p->input[W] ^ p->output[W]) |
+                        (p->output[H] - 1) * (p->stride[0] - 1) | (p->output[W] - 1) * (p->stride[1] - 1);
+  const int32_t others = (p->groups ^ 1) | p->weights_zero | (k & (EQ_RUN - 1));
+  return ((window | image | others) == 0) & (io->layout != EQ_LAYOUT_PORTABLE) & (io->parts <= 1) &
+         (p->weights.bytes != (uint32_t)n * (uint32_t)k);
+}
+
+static void run_one_product(const eq_step_io *io, const eq_conv2d_params *p) {
+  const int8_t *in = eq_in(io, 0);
+  const int32_t k = p->input[C], n = p->output[C], m = p->output[N] * p->output[H] * p->output[W];
+  const eq_gemm_rows rows = {.runs = &in, .n_runs = 1, .run = k, .stride = (size_t)k};
+  const eq_linear_s8 linear = linear_of(io, p);
+  const int8_t *weights = eq_constant(io, p->weights);
+  int8_t *out = eq_out(io, 0);
+  if (m > EQ_GEMM_ROWS) {
+    multiply(io, out, (size_t)n, &rows, weights, m, n, &linear);
+  } else {
+    io->kernels->packed_gemm_s8(out, (size_t)n, &rows, weights, m, n, &linear);
+  }
+}
+
+static void run_any(const eq_step_io *io, const eq_conv2d_params *p) {
+  const int32_t n = in_group(p, p->output[C]);
+  const size_t k = (size_t)p->kernel[0] * (size_t)p->kernel[1] * (size_t)in_group(p, p->input[C]);
+  eq_linear_s8 linear = linear_of(io, p);
   const int8_t *weights = eq_constant(io, p->weights);
   const int8_t *in = eq_in(io, 0);
   int8_t *out = eq_out(io, 0);
@@ -258,12 +288,6 @@ void eq_op_conv2d(const eq_step_io *io, const eq_conv2d_params *p) {
   const bool pointwise = is_pointwise(p);
   if (packed && !pointwise) {
     run_packed_windows(io, p, out, in, weights, &linear);
-    return;
-  }
-  const bool same_image = p->input[H] == p->output[H] && p->input[W] == p->output[W];
-  if (packed && same_image && p->groups == 1 && io->parts <= 1 && k % EQ_RUN == 0) { /* the usual case, at once */
-    const eq_gemm_rows rows = {.runs = &in, .n_runs = 1, .run = (int32_t)k, .stride = k};
-    multiply(io, out, (size_t)n, &rows, weights, p->output[N] * p->output[H] * p->output[W], n, &linear);
     return;
   }
   if (!packed && io->part != 0) return; /* row-major weights are not worth dividing */
@@ -287,6 +311,10 @@ void eq_op_conv2d(const eq_step_io *io, const eq_conv2d_params *p) {
     linear.multipliers += n;
     linear.shifts += n;
   }
+}
+
+void eq_op_conv2d(const eq_step_io *io, const eq_conv2d_params *p) {
+  (is_one_product(io, p) ? run_one_product : run_any)(io, p);
 }
 
 eq_sharing eq_sharing_conv2d(const eq_conv2d_params *p, const uint8_t *constants, uint32_t input, uint32_t output,
