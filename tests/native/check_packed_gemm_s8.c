@@ -35,8 +35,12 @@ typedef struct layout {
 
 static layout draw_layout(harness *h, int32_t m, bool is_short) {
   layout l = {.n_runs = 1};
+  const bool neighbours = !is_short && chance(h, 15); /* 3x3 windows of pixels side by side */
   if (is_short) {
     l.run = draw(h, 1, 8);
+  } else if (neighbours) {
+    l.n_runs = draw(h, 1, MAX_RUNS);
+    l.run = 3 * 16 * draw(h, 1, 4);
   } else if (chance(h, 35)) {
     l.n_runs = draw(h, 2, MAX_RUNS);
     l.run = 16 * draw(h, 1, 6);
@@ -45,7 +49,10 @@ static layout draw_layout(harness *h, int32_t m, bool is_short) {
     if (chance(h, 30)) l.run = (l.run + 15) / 16 * 16;
   }
   /* windows overlap, pixels of one group of channels lie apart */
-  l.stride = (size_t)(chance(h, 30) ? draw(h, 1, l.run) : chance(h, 50) ? l.run : l.run + draw(h, 0, 70));
+  l.stride = (size_t)(neighbours      ? l.run / 3
+                      : chance(h, 30) ? draw(h, 1, l.run)
+                      : chance(h, 50) ? l.run
+                                      : l.run + draw(h, 0, 70));
   const size_t padded = ((size_t)l.run + 15) / 16 * 16;
   for (int32_t i = 0; i < l.n_runs; i++) {
     l.offsets[i] = (size_t)draw(h, 0, 1500);

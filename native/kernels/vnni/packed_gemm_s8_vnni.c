@@ -1,77 +1,65 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Matrix product with packed weights by VPDPBUSD, 64 channels by a few rows at a time.
  *
- * The instruction multiplies unsigned by signed bytes, so inputs go in as x + 128 from a copy of the tile's rows, and
- * 128 * (sum of weights) is taken off the bias. */
+ * The instruction multiplies unsigned by signed bytes, so inputs go in as x + 128, as a rule from a copy of the tile's
+ * rows, and 128 * (sum of weights) is taken off the bias. */
 #include "kernels/kernels.h"
 
 #if defined(__x86_64__)
 #include "kernels/packed.h"
-#include "kernels/requant.h"
-#include "kernels/vnni/requant_vnni.h"
+#include "kernels/vnni/tile_vnni.h"
 
 enum {
-  CHANNELS = 16,       /* of a group of weights */
-  SLICE = 64,          /* channels whose constants are at hand: up to four groups */
-  TILE_ROWS = 16,      /* of the tallest tile */
-  TILE_VECTORS = 24,   /* sums of the largest tile */
-  COPY_BYTES = 16 * 64 /* of a tile's rows */
+  DIRECT_ROWS = 6,   /* of the lowest tile that may read its rows in place */
+  DIRECT_BYTES = 16, /* of such a row at most: longer ones are copied in less time than their blocks take one by one */
 };
 
-/* Constants of up to four groups of channels. */
-typedef struct slice {
-  const int8_t *w;
-  size_t group_bytes;
-  int32_t n;     /* channels */
-  int32_t first; /* of them all */
-  bool fast;
-  __m512i bias[4];
-  eq_requant16 requant[4];
-} slice;
+/* Inputs of a row from `from` on, plus 128, to be multiplied by the weights of all channels. */
+EQ_VNNI_INLINE __m512i spread_inputs(const int8_t *from) { return _mm512_set1_epi32(*(const int32_t *)(const void *)from); }
 
-typedef struct tile {
-  _Alignas(64) int8_t copy[COPY_BYTES];
-  _Alignas(64) int32_t sums[TILE_VECTORS * CHANNELS]; /* row by row, the slice's groups in each */
-} tile;
-
-/* Copy bytes from .. from + bytes of one run of some rows, plus 128, rows `pitch` apart. */
-EQ_VNNI_INLINE void copy_rows(int8_t *copy, size_t pitch, const int8_t *x, size_t stride, int32_t rows, int32_t bytes) {
-  const __m512i flip = _mm512_set1_epi8((char)0x80);
-  for (int32_t at = 0; at < bytes; at += 64) {
-    const __mmask64 present = eq_first64(bytes - at);
-    for (int32_t r = 0; r < rows; r++) {
-      const __m512i row = _mm512_maskz_loadu_epi8(present, x + (size_t)r * stride + at);
-      _mm512_storeu_si512(copy + (size_t)r * pitch + at, _mm512_xor_si512(row, flip));
-    }
-  }
-}
-
-/* The sums of `rows` rows and `groups` groups of channels, both constant, of which only the first `present` rows are there;
+/* Codes of `rows` rows and `groups` groups of channels, both constant, of which only the first rows of the tile are there;
  * `phases` neighbouring blocks of inputs have sums of their own, to hide the instruction's latency in small tiles. */
-EQ_VNNI_INLINE void sum_tile(tile *t, const eq_gemm_rows *x, size_t at, int32_t present, const slice *s, int32_t rows,
-                             int32_t groups, int32_t phases) {
-  __m512i acc[TILE_ROWS][4][4];
+EQ_VNNI_INLINE void run_tile(const eq_tile *t, int32_t rows, int32_t groups, int32_t phases) {
+  const eq_gemm_rows *x = t->x;
+  const size_t group_bytes = t->slice->group_bytes;
+  __m512i acc[EQ_TILE_ROWS][4][4];
   EQ_UNROLL for (int32_t r = 0; r < rows; r++) {
     EQ_UNROLL for (int32_t g = 0; g < groups; g++) {
-      acc[r][g][0] = s->bias[g];
+      acc[r][g][0] = t->slice->bias[g];
       EQ_UNROLL for (int32_t p = 1; p < phases; p++) acc[r][g][p] = _mm512_setzero_si512();
     }
   }
-  const int32_t pitch = COPY_BYTES / rows / 64 * 64;
-  const int8_t *w = s->w + 4 * CHANNELS;
-  for (int32_t run = 0; run < x->n_runs; run++) {
+  const int8_t *w = t->slice->w + 4 * EQ_CHANNELS;
+  const bool direct = rows >= DIRECT_ROWS && t->rows == rows && x->n_runs == 1 && x->run <= DIRECT_BYTES;
+  if (direct) {
+    const __m512i flip = _mm512_set1_epi8((char)0x80);
+    const int8_t *first = x->runs[0] + t->at;
+    const int8_t *starts[3] = {first, first + 6 * x->stride, first + 12 * x->stride};
+    for (int32_t block = 0; block < x->run; block += 4, w += 64) {
+      EQ_UNROLL for (int32_t r = 0; r < rows; r++) {
+        const __m512i codes = spread_inputs(starts[r / 6] + (size_t)(r % 6) * x->stride + block);
+        const __m512i in = _mm512_xor_si512(codes, flip);
+        EQ_UNROLL for (int32_t g = 0; g < groups; g++) {
+          acc[r][g][0] = _mm512_dpbusd_epi32(acc[r][g][0], in, _mm512_loadu_si512(w + (size_t)g * group_bytes));
+        }
+      }
+    }
+  }
+  int8_t *copy = t->memory->copy;
+  const int32_t pitch = EQ_TILE_COPY_BYTES / rows / 64 * 64;
+  for (int32_t run = 0; run < (direct ? 0 : x->n_runs); run++) {
     for (int32_t from = 0; from < x->run; from += pitch) {
       const int32_t bytes = x->run - from < pitch ? x->run - from : pitch;
-      copy_rows(t->copy, (size_t)pitch, x->runs[run] + at + from, x->stride, present, bytes);
-      const int8_t *block = t->copy, *end = t->copy + bytes;
+      eq_copy_rows(copy, (size_t)pitch, x->runs[run] + t->at + from, x->stride, t->rows, bytes);
+      const int8_t *block = copy, *end = copy + bytes;
       for (; block + 4 * phases <= end; block += 4 * phases, w += 64 * phases) {
         EQ_UNROLL for (int32_t p = 0; p < phases; p++) {
           __m512i weights[4];
           EQ_UNROLL for (int32_t g = 0; g < groups; g++) {
-            weights[g] = _mm512_loadu_si512(w + (size_t)g * s->group_bytes + 64 * p);
+            weights[g] = _mm512_loadu_si512(w + (size_t)g * group_bytes + 64 * p);
           }
           EQ_UNROLL for (int32_t r = 0; r < rows; r++) {
-            const __m512i in = _mm512_set1_epi32(*(const int32_t *)(const void *)(block + r * pitch + 4 * p));
+            const __m512i in = spread_inputs(block + r * pitch + 4 * p);
             EQ_UNROLL for (int32_t g = 0; g < groups; g++) {
               acc[r][g][p] = _mm512_dpbusd_epi32(acc[r][g][p], in, weights[g]);
             }
@@ -80,28 +68,71 @@ EQ_VNNI_INLINE void sum_tile(tile *t, const eq_gemm_rows *x, size_t at, int32_t 
       }
       for (; block < end; block += 4, w += 64) {
         EQ_UNROLL for (int32_t r = 0; r < rows; r++) {
-          const __m512i in = _mm512_set1_epi32(*(const int32_t *)(const void *)(block + r * pitch));
+          const __m512i in = spread_inputs(block + r * pitch);
           EQ_UNROLL for (int32_t g = 0; g < groups; g++) {
-            acc[r][g][0] = _mm512_dpbusd_epi32(acc[r][g][0], in, _mm512_loadu_si512(w + (size_t)g * s->group_bytes));
+            acc[r][g][0] = _mm512_dpbusd_epi32(acc[r][g][0], in, _mm512_loadu_si512(w + (size_t)g * group_bytes));
           }
         }
       }
     }
   }
+  __m512i sums[EQ_TILE_VECTORS];
   EQ_UNROLL for (int32_t r = 0; r < rows; r++) {
     EQ_UNROLL for (int32_t g = 0; g < groups; g++) {
       __m512i sum = acc[r][g][0];
       EQ_UNROLL for (int32_t p = 1; p < phases; p++) sum = _mm512_add_epi32(sum, acc[r][g][p]);
-      _mm512_storeu_si512(t->sums + (r * groups + g) * CHANNELS, sum);
+      sums[r * groups + g] = sum;
     }
   }
+  eq_finish_tile(t, sums, rows, groups);
 }
 
-#define TILE(rows, groups, phases)                                                                        \
-  EQ_VNNI static void sum_##rows##x##groups(tile *t, const eq_gemm_rows *x, size_t at, int32_t present, \
-                                            const slice *s) {                                            \
-    sum_tile(t, x, at, present, s, rows, groups, phases);                                                \
+/* True when rows are windows that move by a third of their runs, as those of 3x3 convolutions, of which a copy of a tile's
+ * bytes holds 16 in one group or 8 in two. */
+static bool are_thirds(const eq_gemm_rows *x, int32_t n) {
+  const size_t third = x->stride, rows = n > EQ_CHANNELS ? 8 : 16;
+  return third * 3 == (size_t)x->run && third % 4 == 0 && third * (rows + 2) <= EQ_TILE_COPY_BYTES;
+}
+
+/* As run_tile for such rows: a third of a run is read once for the three rows that have it. */
+EQ_VNNI_INLINE void run_thirds(const eq_tile *t, int32_t rows, int32_t groups) {
+  const eq_gemm_rows *x = t->x;
+  const size_t group_bytes = t->slice->group_bytes, third = x->stride;
+  __m512i sums[EQ_TILE_VECTORS];
+  EQ_UNROLL for (int32_t v = 0; v < rows * groups; v++) sums[v] = t->slice->bias[v % groups];
+  int8_t *copy = t->memory->copy;
+  const int8_t *starts[3] = {copy, copy + 6 * third, copy + 12 * third};
+  const int8_t *w = t->slice->w + 4 * EQ_CHANNELS;
+  for (int32_t run = 0; run < x->n_runs; run++, w += 32 * third) {
+    eq_copy_rows(copy, 0, x->runs[run] + t->at, 0, 1, (t->rows + 2) * (int32_t)third);
+    for (size_t block = 0; block < third; block += 4, w += 64) {
+      __m512i weights[3][2];
+      EQ_UNROLL for (int32_t i = 0; i < 3; i++) {
+        EQ_UNROLL for (int32_t g = 0; g < groups; g++) {
+          weights[i][g] = _mm512_loadu_si512(w + (size_t)g * group_bytes + 16 * (size_t)i * third);
+        }
+      }
+      EQ_UNROLL for (int32_t j = 0; j < rows + 2; j++) {
+        const __m512i in = spread_inputs(starts[j / 6] + (size_t)(j % 6) * third + block);
+        EQ_UNROLL for (int32_t i = 0; i < 3; i++) {
+          const int32_t r = j - i;
+          if (r < 0 || r >= rows) continue;
+          EQ_UNROLL for (int32_t g = 0; g < groups; g++) {
+            sums[r * groups + g] = _mm512_dpbusd_epi32(sums[r * groups + g], in, weights[i][g]);
+          }
+        }
+      }
+    }
   }
+  eq_finish_tile(t, sums, rows, groups);
+}
+
+/* Functions of their own, so that each has all registers to itself. */
+#define ALONE __attribute__((noinline)) EQ_VNNI static
+#define TILE(rows, groups, phases) \
+  ALONE void tile_##rows##x##groups(const eq_tile *t) { run_tile(t, rows, groups, phases); }
+#define THIRDS(rows, groups) \
+  ALONE void thirds_##rows##x##groups(const eq_tile *t) { run_thirds(t, rows, groups); }
 TILE(16, 1, 1)
 TILE(12, 2, 1)
 TILE(8, 1, 2)
@@ -118,72 +149,34 @@ TILE(1, 1, 4)
 TILE(1, 2, 4)
 TILE(1, 3, 4)
 TILE(1, 4, 4)
+THIRDS(16, 1)
+THIRDS(8, 2)
 
-/* Codes of `rows` rows from their sums. The vectors of a row follow each other, and the next row's those, so that four at
- * a time fill a register. */
-EQ_VNNI_INLINE void finish_rows(int8_t *out, size_t out_stride, const tile *t, const slice *s, int32_t rows,
-                                int32_t groups, const eq_requant_form *f, bool away) {
-  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  const int32_t rows_at_once = groups == 1 ? 4 : groups == 2 ? 2 : 1;
-  for (int32_t r = 0; r < rows; r += rows_at_once) {
-    __m512i y[4];
-    EQ_UNROLL for (int32_t i = 0; i < 4; i++) {
-      const int32_t g = i % groups;
-      if (groups == 3 && i == 3) {
-        y[3] = y[2];
-      } else {
-        y[i] = eq_requant16_apply(_mm512_loadu_si512(t->sums + (r * groups + i) * CHANNELS), &s->requant[g], f, away);
-      }
-    }
-    const __m512i codes = _mm512_permutexvar_epi32(order, eq_pack64(y, f));
-    int8_t *to = out + (size_t)r * out_stride;
-    if (groups > 2) {
-      _mm512_mask_storeu_epi8(to, UINT64_MAX >> (64 - s->n), codes);
-    } else if (groups == 2) {
-      const __mmask32 present = UINT32_MAX >> (32 - s->n);
-      _mm256_mask_storeu_epi8(to, present, _mm512_castsi512_si256(codes));
-      if (r + 1 < rows) _mm256_mask_storeu_epi8(to + out_stride, present, _mm512_extracti64x4_epi64(codes, 1));
-    } else {
-      const __mmask16 present = (__mmask16)(UINT16_MAX >> (16 - s->n));
-      _mm_mask_storeu_epi8(to, present, _mm512_castsi512_si128(codes));
-      if (r + 1 < rows) _mm_mask_storeu_epi8(to + out_stride, present, _mm512_extracti32x4_epi32(codes, 1));
-      if (r + 2 < rows) _mm_mask_storeu_epi8(to + 2 * out_stride, present, _mm512_extracti32x4_epi32(codes, 2));
-      if (r + 3 < rows) _mm_mask_storeu_epi8(to + 3 * out_stride, present, _mm512_extracti32x4_epi32(codes, 3));
-    }
-  }
-}
+/* Kinds of tiles for one number of groups, the tallest first and the last with one row. */
+typedef struct kinds {
+  int32_t rows[4];
+  void (*run[4])(const eq_tile *t);
+} kinds;
 
-#define FINISH(groups)                                                                                                  \
-  EQ_VNNI static void finish_##groups(int8_t *out, size_t out_stride, const tile *t, const slice *s, int32_t rows,      \
-                                      const eq_requant_form *f) {                                                       \
-    if (f->away) {                                                                                                      \
-      finish_rows(out, out_stride, t, s, rows, groups, f, true);                                                        \
-    } else {                                                                                                            \
-      finish_rows(out, out_stride, t, s, rows, groups, f, false);                                                       \
-    }                                                                                                                   \
-  }
-FINISH(1)
-FINISH(2)
-FINISH(3)
-FINISH(4)
+static const kinds any_rows[4] = {
+    {{16, 8, 4, 1}, {tile_16x1, tile_8x1, tile_4x1, tile_1x1}},
+    {{12, 8, 4, 1}, {tile_12x2, tile_8x2, tile_4x2, tile_1x2}},
+    {{8, 4, 2, 1}, {tile_8x3, tile_4x3, tile_2x3, tile_1x3}},
+    {{6, 4, 2, 1}, {tile_6x4, tile_4x4, tile_2x4, tile_1x4}},
+};
+static const kinds third_rows[2] = {
+    {{16, 8, 4, 1}, {thirds_16x1, tile_8x1, tile_4x1, tile_1x1}},
+    {{8, 4, 1, 1}, {thirds_8x2, tile_4x2, tile_1x2, tile_1x2}},
+};
 
-/* The same for shifts that the vectors do not take. */
-static void finish_slowly(int8_t *out, size_t out_stride, const tile *t, const slice *s, int32_t rows,
-                          const eq_linear_s8 *linear) {
-  const int32_t vectors = (s->n + CHANNELS - 1) / CHANNELS;
-  for (int32_t r = 0; r < rows; r++) {
-    eq_requant_s8(out + (size_t)r * out_stride, t->sums + r * vectors * CHANNELS, s->first, s->n, linear);
-  }
-}
-
-EQ_VNNI static void set_slice(slice *s, const int8_t *w, int32_t first, int32_t n, const eq_linear_s8 *linear) {
+EQ_VNNI static void set_slice(eq_slice *s, const int8_t *w, int32_t first, int32_t n, const eq_linear_s8 *linear) {
   s->w = w;
   s->first = first;
   s->n = n;
   s->fast = eq_shifts_right(linear->shifts + first, n);
-  for (int32_t g = 0; g * CHANNELS < n; g++) {
-    const int32_t from = first + g * CHANNELS, left = n - g * CHANNELS;
-    const __mmask16 present = (__mmask16)(UINT16_MAX >> (left < CHANNELS ? CHANNELS - left : 0));
+  for (int32_t g = 0; g * EQ_CHANNELS < n; g++) {
+    const int32_t from = first + g * EQ_CHANNELS, left = n - g * EQ_CHANNELS;
+    const __mmask16 present = (__mmask16)(UINT16_MAX >> (left < EQ_CHANNELS ? EQ_CHANNELS - left : 0));
     const __m512i sums = _mm512_loadu_si512(w + (size_t)g * s->group_bytes);
     const __m512i bias = s->fast ? _mm512_maskz_loadu_epi32(present, linear->bias + from) : _mm512_setzero_si512();
     s->bias[g] = _mm512_sub_epi32(bias, _mm512_slli_epi32(sums, 7));
@@ -193,38 +186,20 @@ EQ_VNNI static void set_slice(slice *s, const int8_t *w, int32_t first, int32_t 
   }
 }
 
-/* Rows from .. to of one slice of channels, in tiles of nearly the same height. */
-#define RUN(groups, tallest, middle, low)                                                                             \
-  EQ_VNNI static void run_##groups(int8_t *out, size_t out_stride, const eq_gemm_rows *x, const slice *s, int32_t from, \
-                                   int32_t to, const eq_linear_s8 *linear, const eq_requant_form *form) {             \
-    tile t;                                                                                                           \
-    int32_t tiles = (to - from + tallest - 1) / tallest;                                                              \
-    for (int32_t row = from, rows; row < to; row += rows, tiles--) {                                                  \
-      const size_t at = (size_t)row * x->stride;                                                                      \
-      rows = (to - row + tiles - 1) / tiles;                                                                          \
-      if (rows > middle) {                                                                                            \
-        sum_##tallest##x##groups(&t, x, at, rows, s);                                                                 \
-      } else if (rows > low) {                                                                                        \
-        sum_##middle##x##groups(&t, x, at, rows, s);                                                                  \
-      } else if (rows > 1) {                                                                                          \
-        sum_##low##x##groups(&t, x, at, rows, s);                                                                     \
-      } else {                                                                                                        \
-        sum_1x##groups(&t, x, at, rows, s);                                                                           \
-      }                                                                                                               \
-      int8_t *codes = out + (size_t)row * out_stride + s->first;                                                      \
-      if (s->fast) {                                                                                                  \
-        finish_##groups(codes, out_stride, &t, s, rows, form);                                                        \
-      } else {                                                                                                        \
-        finish_slowly(codes, out_stride, &t, s, rows, linear);                                                        \
-      }                                                                                                               \
-    }                                                                                                                 \
+/* `count` rows from `t`'s first on, in tiles of nearly the same height. */
+static void run_rows(eq_tile t, int32_t count, const kinds *k) {
+  for (int32_t tiles = (count + k->rows[0] - 1) / k->rows[0]; tiles > 0; tiles--) {
+    t.rows = (count + tiles - 1) / tiles;
+    int32_t kind = 0;
+    while (kind < 3 && t.rows <= k->rows[kind + 1]) kind++;
+    k->run[kind](&t);
+    count -= t.rows;
+    t.at += (size_t)t.rows * t.x->stride;
+    t.out += (size_t)t.rows * t.out_stride;
   }
-RUN(1, 16, 8, 4)
-RUN(2, 12, 8, 4)
-RUN(3, 8, 4, 2)
-RUN(4, 6, 4, 2)
+}
 
-/* SLICE codes of one row whose inputs, plus 128, are at x. Every weight is read once, so that constants are best made where
+/* EQ_SLICE codes of one row whose inputs, plus 128, are at x. Every weight is read once, so that constants are best made where
  * they are used: nothing but the codes is stored. */
 EQ_VNNI_INLINE void row_slice(int8_t *out, const int8_t *x, int32_t k, const int8_t *w, size_t group_bytes, int32_t first,
                               const eq_linear_s8 *linear, const eq_requant_form *f, bool away) {
@@ -232,10 +207,10 @@ EQ_VNNI_INLINE void row_slice(int8_t *out, const int8_t *x, int32_t k, const int
   __m512i acc[4][4], y[4];
   EQ_UNROLL for (int32_t g = 0; g < 4; g++) {
     const __m512i sums = _mm512_loadu_si512(w + (size_t)g * group_bytes);
-    acc[g][0] = _mm512_sub_epi32(_mm512_loadu_si512(linear->bias + first + g * CHANNELS), _mm512_slli_epi32(sums, 7));
+    acc[g][0] = _mm512_sub_epi32(_mm512_loadu_si512(linear->bias + first + g * EQ_CHANNELS), _mm512_slli_epi32(sums, 7));
     EQ_UNROLL for (int32_t p = 1; p < 4; p++) acc[g][p] = _mm512_setzero_si512();
   }
-  w += 4 * CHANNELS;
+  w += 4 * EQ_CHANNELS;
   const int8_t *end = x + k;
   for (; x + 16 <= end; x += 16, w += 256) {
     EQ_UNROLL for (int32_t p = 0; p < 4; p++) {
@@ -252,7 +227,7 @@ EQ_VNNI_INLINE void row_slice(int8_t *out, const int8_t *x, int32_t k, const int
     }
   }
   EQ_UNROLL for (int32_t g = 0; g < 4; g++) {
-    const int32_t from = first + g * CHANNELS;
+    const int32_t from = first + g * EQ_CHANNELS;
     const __m512i sum = _mm512_add_epi32(_mm512_add_epi32(acc[g][0], acc[g][1]), _mm512_add_epi32(acc[g][2], acc[g][3]));
     const __m128i shifts = _mm_loadu_si128((const __m128i *)(const void *)(linear->shifts + from));
     eq_requant16 r;
@@ -266,12 +241,12 @@ EQ_VNNI_INLINE void row_slice(int8_t *out, const int8_t *x, int32_t k, const int
  * how many there were. */
 EQ_VNNI static int32_t run_row(int8_t *out, const eq_gemm_rows *x, const int8_t *w, size_t group_bytes, int32_t n,
                                const eq_linear_s8 *linear, const eq_requant_form *form) {
-  if (x->n_runs != 1 || x->run > COPY_BYTES) return 0;
-  _Alignas(64) int8_t copy[COPY_BYTES];
-  copy_rows(copy, COPY_BYTES, x->runs[0], 0, 1, x->run);
+  if (x->n_runs != 1 || x->run > EQ_TILE_COPY_BYTES) return 0;
+  _Alignas(64) int8_t copy[EQ_TILE_COPY_BYTES];
+  eq_copy_rows(copy, EQ_TILE_COPY_BYTES, x->runs[0], 0, 1, x->run);
   int32_t first = 0;
-  for (; first + SLICE <= n && eq_shifts_right(linear->shifts + first, SLICE); first += SLICE) {
-    const int8_t *weights = w + (size_t)(first / CHANNELS) * group_bytes;
+  for (; first + EQ_SLICE <= n && eq_shifts_right(linear->shifts + first, EQ_SLICE); first += EQ_SLICE) {
+    const int8_t *weights = w + (size_t)(first / EQ_CHANNELS) * group_bytes;
     if (form->away) {
       row_slice(out, copy, x->run, weights, group_bytes, first, linear, form, true);
     } else {
@@ -291,25 +266,23 @@ static bool overlaps(const int8_t *out, size_t out_stride, const eq_gemm_rows *x
 EQ_VNNI void eq_packed_gemm_s8_vnni(int8_t *out, size_t out_stride, const eq_gemm_rows *x, const int8_t *w, int32_t m,
                                     int32_t n, const eq_linear_s8 *linear) {
   const eq_requant_form form = eq_requant_form_of(linear);
-  slice s;
+  eq_slice s;
+  eq_tile_memory memory;
   s.group_bytes = eq_packed_group_bytes(EQ_LAYOUT_C16K4, x->n_runs * x->run);
   const int32_t done = m == 1 ? run_row(out, x, w, s.group_bytes, n, linear, &form) : 0;
+  const bool thirds = m > 4 && are_thirds(x, n);
+  const int32_t slice = thirds ? 2 * EQ_CHANNELS : EQ_SLICE;
   /* rows that out follows through memory are finished a tile after the other */
-  const int32_t step = n > SLICE && overlaps(out, out_stride, x, m) ? 6 : m;
+  const int32_t step = n > slice && overlaps(out, out_stride, x, m) ? 6 : m;
   for (int32_t row = 0; row < m; row += step) {
-    const int32_t to = m - row < step ? m : row + step;
-    for (int32_t first = done; first < n; first += SLICE) {
-      const int32_t count = n - first < SLICE ? n - first : SLICE;
-      set_slice(&s, w + (size_t)(first / CHANNELS) * s.group_bytes, first, count, linear);
-      if (count > 3 * CHANNELS) {
-        run_4(out, out_stride, x, &s, row, to, linear, &form);
-      } else if (count > 2 * CHANNELS) {
-        run_3(out, out_stride, x, &s, row, to, linear, &form);
-      } else if (count > CHANNELS) {
-        run_2(out, out_stride, x, &s, row, to, linear, &form);
-      } else {
-        run_1(out, out_stride, x, &s, row, to, linear, &form);
-      }
+    for (int32_t first = done; first < n; first += slice) {
+      const int32_t count = n - first < slice ? n - first : slice;
+      set_slice(&s, w + (size_t)(first / EQ_CHANNELS) * s.group_bytes, first, count, linear);
+      const eq_tile t = {
+          .memory = &memory, .x = x, .at = (size_t)row * x->stride, .out = out + (size_t)row * out_stride + first, .out_stride = out_stride,
+          .slice = &s, .linear = linear, .form = &form,
+      };
+      run_rows(t, m - row < step ? m - row : step, &(thirds ? third_rows : any_rows)[(count - 1) / EQ_CHANNELS]);
     }
   }
 }

@@ -22,7 +22,7 @@
 #if defined(__clang__)
 #define EQ_UNROLL _Pragma("unroll")
 #else
-#define EQ_UNROLL _Pragma("GCC unroll 16")
+#define EQ_UNROLL _Pragma("GCC unroll 18")
 #endif
 
 enum { EQ_MAX_RIGHT = 23 };
