@@ -33,9 +33,6 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
   EQ_PAIRS4(op, 24, 25, 26, 27, 16, 17, 18, 19) EQ_PAIRS4(op, 28, 29, 30, 31, 20, 21, 22, 23)
 #define EQ_ROW_SUMS(op) \
   EQ_ROW_LOW(EQ_MUL) EQ_ROW_HIGH(EQ_MUL) EQ_ROW_LOW(EQ_MLA) EQ_ROW_HIGH(EQ_MLA) EQ_ROW_ADD_PAIRS(op)
-/* The same for the second of two chained blocks. */
-#define EQ_ROW_CHAINED_SUMS(op) \
-  EQ_ROW_LOW(EQ_MLA_LOW) EQ_ROW_HIGH(EQ_MLA_LOW) EQ_ROW_LOW(EQ_MLA) EQ_ROW_HIGH(EQ_MLA) EQ_ROW_ADD_PAIRS(op)
 
 /* Single loads: a pair costs a larger core more than two. */
 #define EQ_ROW_WEIGHTS_AT(w0, w1, w2, w3)                                                     \
@@ -169,10 +166,11 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
           "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31");                         \
   } while (0)
 
-/* The same for one run of two blocks or more, where chains are of 4 products or 8: two blocks are chained, and the first
- * two of a pair have room among them for the finished pair's codes. x5 is where in the run, x4 its end, x15 where to go
- * behind the first two blocks: to the pair's end, to two more blocks or to an odd one. */
-#define EQ_RUN_CHAINED_ROW(row, product, shift)                                                   \
+/* The same for one run of two blocks or more, two at a time: there is room for the finished pair's codes among a pair's
+ * first two. x5 is where in the run, x4 its end, x15 where to go behind the first two blocks: to the pair's end, to two
+ * more blocks or to an odd one. The first block's products are added up by `between`, unless they are chained; `begin`
+ * and `add` are the second's first products and its sums in a pair's first blocks. */
+#define EQ_RUN_LONG_ROW(row, product, shift, between, begin, add)                                 \
   do {                                                                                            \
     register const eq_row *job __asm__("x13") = (row);                                            \
     __asm__ volatile(                                                                             \
@@ -195,8 +193,9 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
         "add x4, x4, x0\n"                                                                        \
         EQ_ROW_FIRST_BLOCK                                                                        \
         EQ_ROW_LOW(EQ_MUL) EQ_ROW_HIGH(EQ_MUL) EQ_ROW_LOW(EQ_MLA) EQ_ROW_HIGH(EQ_MLA)             \
-        EQ_ROW_SECOND_BLOCK("x0")                                                                 \
-        EQ_ROW_CHAINED_SUMS("saddlp")                                                             \
+        between("saddlp") EQ_ROW_SECOND_BLOCK("x0")                                               \
+        EQ_ROW_LOW(begin) EQ_ROW_HIGH(begin) EQ_ROW_LOW(EQ_MLA) EQ_ROW_HIGH(EQ_MLA)               \
+        EQ_ROW_ADD_PAIRS(add)                                                                     \
         "br x15\n"                                                                                \
         ".p2align 10\n" /* all of a pair lies in one page */                                      \
         "9:\n" /* an odd block */                                                                 \
@@ -210,10 +209,11 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
         "8:\n" /* two more blocks */                                                              \
         EQ_ROW_NEXT_BLOCK                                                                         \
         EQ_ROW_LOW(EQ_MUL) EQ_ROW_HIGH(EQ_MUL) EQ_ROW_LOW(EQ_MLA) EQ_ROW_HIGH(EQ_MLA)             \
-        EQ_ROW_SECOND_BLOCK("x5")                                                                 \
+        between("sadalp") EQ_ROW_SECOND_BLOCK("x5")                                               \
         "add x5, x5, #32\n"                                                                       \
         "cmp x5, x4\n"                                                                            \
-        EQ_ROW_CHAINED_SUMS("sadalp")                                                             \
+        EQ_ROW_LOW(begin) EQ_ROW_HIGH(begin) EQ_ROW_LOW(EQ_MLA) EQ_ROW_HIGH(EQ_MLA)               \
+        EQ_ROW_ADD_PAIRS("sadalp")                                                                \
         "b.ne 8b\n"                                                                               \
         "2:\n" /* the pair is summed up */                                                        \
         "subs x12, x12, #1\n"                                                                     \
@@ -222,10 +222,10 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
         EQ_ROW_LOW(EQ_MUL) EQ_ROW_HIGH(EQ_MUL) EQ_ROW_ADD_QUADS EQ_ROW_SHORTS EQ_ROW_ADD_DOUBLES  \
         EQ_ROW_LOW(EQ_MLA) EQ_ROW_ADD_BIAS EQ_ROW_SHIFTS product                                  \
         EQ_ROW_HIGH(EQ_MLA) shift EQ_ROW_NARROW_LOW                                               \
-        EQ_ROW_SECOND_BLOCK("x0")                                                                 \
-        EQ_ROW_LOW(EQ_MLA_LOW) EQ_ROW_NARROW_HIGH EQ_ROW_HIGH(EQ_MLA_LOW) EQ_ROW_ADD_ZERO         \
+        between("saddlp") EQ_ROW_SECOND_BLOCK("x0")                                               \
+        EQ_ROW_LOW(begin) EQ_ROW_NARROW_HIGH EQ_ROW_HIGH(begin) EQ_ROW_ADD_ZERO                   \
         EQ_ROW_LOW(EQ_MLA) EQ_ROW_NARROW_CODES EQ_ROW_HIGH(EQ_MLA) EQ_ROW_STORE                   \
-        EQ_ROW_ADD_PAIRS("saddlp")                                                                \
+        EQ_ROW_ADD_PAIRS(add)                                                                     \
         "br x15\n"                                                                                \
         "4:\n" /* the last pair's codes */                                                        \
         EQ_ROW_CONSTANTS                                                                          \
@@ -240,15 +240,18 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
           "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31");                                \
   } while (0)
 
-/* All codes of the row in one of the forms RIGHT, UP, AWAY and SINGLE. */
+/* All codes of the row in one of the forms RIGHT, UP, AWAY and SINGLE; chained when chains are of 4 products or 8. */
 static inline void eq_run_row(const eq_row *row, bool chained, eq_requant_form form) {
-#define EQ_RUN(product, shift)               \
-  do {                                       \
-    if (chained) {                           \
-      EQ_RUN_CHAINED_ROW(row, product, shift); \
-    } else {                                 \
-      EQ_RUN_ROW(row, product, shift);       \
-    }                                        \
+#define EQ_ROW_CHAINED(op) ""
+#define EQ_RUN(product, shift)                                                                \
+  do {                                                                                        \
+    if (row->n_runs > 1 || row->run_bytes < 32) {                                             \
+      EQ_RUN_ROW(row, product, shift);                                                        \
+    } else if (chained) {                                                                     \
+      EQ_RUN_LONG_ROW(row, product, shift, EQ_ROW_CHAINED, EQ_MLA_LOW, "saddlp");             \
+    } else {                                                                                  \
+      EQ_RUN_LONG_ROW(row, product, shift, EQ_ROW_ADD_PAIRS, EQ_MUL, "sadalp");               \
+    }                                                                                         \
   } while (0)
   if (form == EQ_FORM_RIGHT) {
     EQ_RUN(EQ_ROW_RIGHT_PRODUCT, EQ_ROW_RIGHT_SHIFT);
@@ -260,6 +263,7 @@ static inline void eq_run_row(const eq_row *row, bool chained, eq_requant_form f
     EQ_RUN(EQ_ROW_HIGH_PRODUCT("sqdmulh"), EQ_ROW_SHIFT);
   }
 #undef EQ_RUN
+#undef EQ_ROW_CHAINED
 }
 
 #endif

@@ -26,6 +26,11 @@ EQ_ALWAYS_INLINE int32_t eq_largest_shift(const int8_t *shifts, int32_t n) {
   int32_t largest = INT8_MIN, i = 0;
   if (n >= 16) {
     int8x16_t found = vld1q_s8(shifts + (n - 16));
+    for (; i + 64 <= n; i += 64) {
+      const int8x16_t low = vmaxq_s8(vld1q_s8(shifts + i), vld1q_s8(shifts + i + 16));
+      const int8x16_t high = vmaxq_s8(vld1q_s8(shifts + i + 32), vld1q_s8(shifts + i + 48));
+      found = vmaxq_s8(found, vmaxq_s8(low, high));
+    }
     for (; i + 16 <= n; i += 16) found = vmaxq_s8(found, vld1q_s8(shifts + i));
     return vmaxvq_s8(found);
   }
