@@ -113,6 +113,12 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
 #define EQ_ROW_STORE "str d9, [x8]\n" "add x8, x8, #8\n"
 #define EQ_ROW_CODES EQ_ROW_NARROW_LOW EQ_ROW_NARROW_HIGH EQ_ROW_ADD_ZERO EQ_ROW_NARROW_CODES EQ_ROW_STORE
 
+/* The next kilobyte of code lies in one page. gcc reckons how far its branches reach by the lines of assembly, so that the
+ * padding has as many lines as instructions. */
+#define EQ_LINES_16 "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n"
+#define EQ_LINES_64 EQ_LINES_16 EQ_LINES_16 EQ_LINES_16 EQ_LINES_16
+#define EQ_WITHIN_A_PAGE ".p2align 10\n" EQ_LINES_64 EQ_LINES_64 EQ_LINES_64 EQ_LINES_64
+
 #define EQ_RUN_ROW(row, product, shift)                                                           \
   do {                                                                                            \
     register const eq_row *job __asm__("x13") = (row);                                            \
@@ -127,7 +133,7 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
         EQ_ROW_SUMS("saddlp")                                                                     \
         "b.eq 2f\n"                                                                               \
         "b 1f\n"                                                                                  \
-        ".p2align 10\n" /* all of a pair lies in one page */                                       \
+        EQ_WITHIN_A_PAGE /* all of a pair */                                                      \
         "1:\n" /* one more block of a run */                                                      \
         "ldr q0, [x0, x5]\n"                                                                      \
         EQ_ROW_WEIGHTS                                                                            \
@@ -197,7 +203,7 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
         EQ_ROW_LOW(begin) EQ_ROW_HIGH(begin) EQ_ROW_LOW(EQ_MLA) EQ_ROW_HIGH(EQ_MLA)               \
         EQ_ROW_ADD_PAIRS(add)                                                                     \
         "br x15\n"                                                                                \
-        ".p2align 10\n" /* all of a pair lies in one page */                                      \
+        EQ_WITHIN_A_PAGE /* all of a pair */                                                      \
         "9:\n" /* an odd block */                                                                 \
         EQ_ROW_NEXT_BLOCK                                                                         \
         "add x1, x1, #64\n"                                                                       \
