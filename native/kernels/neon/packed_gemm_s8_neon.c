@@ -98,20 +98,21 @@ EQ_ALWAYS_INLINE void run_row(int8_t *out, const product *p, int32_t r, eq_requa
       .multipliers = linear->multipliers, .shifts = linear->shifts,
   };
   for (int i = 0; i < 8; i++) row.zeros[i] = (int16_t)linear->zero;
-  const bool chained = p->chains % 4 == 0 && p->x->n_runs == 1 && p->run_bytes >= 32;
-  if (pairs > 0) eq_run_row(&row, chained, form);
-  if (count == 0) return;
-  const last_channels last = last_channels_of(linear, first, count);
+  last_channels last;
   int8_t codes[2 * CHANNELS];
-  row.weights += 2 * (size_t)pairs * p->group_bytes;
-  row.group_bytes = count > CHANNELS ? p->group_bytes : 0; /* a single group is taken twice */
-  row.out = codes;
-  row.pairs = 1;
-  row.bias = last.bias;
-  row.multipliers = last.multipliers;
-  row.shifts = last.shifts;
-  eq_run_row(&row, chained, form);
-  copy_bytes(out + first, codes, count);
+  for (bool ends = count == 0;; ends = true) { /* both from one place, where the assembly is */
+    if (row.pairs > 0) eq_run_row(&row, p->chains % 4 == 0, form);
+    if (ends) break;
+    last = last_channels_of(linear, first, count);
+    row.weights += 2 * (size_t)pairs * p->group_bytes;
+    row.group_bytes = count > CHANNELS ? p->group_bytes : 0; /* a single group is taken twice */
+    row.out = codes;
+    row.pairs = 1;
+    row.bias = last.bias;
+    row.multipliers = last.multipliers;
+    row.shifts = last.shifts;
+  }
+  if (count > 0) copy_bytes(out + first, codes, count);
 }
 
 /* Many short rows times sixteen channels; false when it cannot be. */
