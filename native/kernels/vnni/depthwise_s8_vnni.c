@@ -3,7 +3,8 @@
  *
  * A step makes 64 codes: 64 channels of a pixel, or several pixels of 8, 16 or 32 channels. The bytes of four taps are
  * interleaved by two rounds of unpacking, which leaves the sums of codes 16 l + 4 q + i in lane l of vector q, and packing
- * the codes undoes that order. Inputs go in as x + 128; 128 * (sum of weights) is taken off the bias. */
+ * the codes undoes that order. Inputs go in as x + 128; 128 * (sum of weights) is taken off the bias. Interleaving costs
+ * more than the products, so windows of 3x3 taps keep the columns that the next step has as well. */
 #include "kernels/kernels.h"
 
 #if defined(__x86_64__)
@@ -11,7 +12,7 @@
 
 extern eq_depthwise_s8_fn eq_depthwise_s8_scalar;
 
-enum { STEP = 64, MAX_QUADS = 14, SMALL_QUADS = 3 };
+enum { STEP = 64, MAX_QUADS = 14 };
 
 /* What is the same for all pixels of a block of channels. */
 typedef struct block {
@@ -20,6 +21,8 @@ typedef struct block {
   eq_requant16 requant[4];
   size_t offsets[MAX_QUADS][4]; /* of the taps from a pixel's first one */
   int32_t quads;
+  bool nine;       /* taps, a quad for each column of three */
+  size_t x_column; /* of those, from one to the next */
 } block;
 
 /* How the 64 inputs of a tap lie in memory. */
@@ -54,60 +57,122 @@ EQ_VNNI_INLINE void interleave(__m512i out[4], __m512i a, __m512i b, __m512i c, 
   out[3] = _mm512_unpackhi_epi16(ab_high, cd_high);
 }
 
-/* 64 codes of the pixels whose first tap is at x. */
-EQ_VNNI_INLINE __m512i make_step(const int8_t *x, const block *b, const eq_requant_form *f, int32_t kind, const reach *r,
-                                 int32_t quads) {
+/* The lines of a block of pixels, in steps; distances are in bytes. */
+typedef struct walk {
+  int32_t lines;
+  int32_t steps; /* of a line */
+  size_t x_line, out_line;
+  size_t x_step, out_step;
+} walk;
+
+/* The four taps at `offsets` from x, side by side; the last of them is any when only three have weights. */
+EQ_VNNI_INLINE void read_quad(__m512i in[4], const int8_t *x, const size_t offsets[4], int32_t kind, const reach *r,
+                              bool three) {
   const __m512i flip = _mm512_set1_epi8((char)0x80);
-  __m512i acc[4];
-  EQ_UNROLL for (int32_t i = 0; i < 4; i++) acc[i] = b->bias[i];
-  for (int32_t q = 0; q < quads; q++) {
-    __m512i taps[4], in[4];
-    EQ_UNROLL for (int32_t i = 0; i < 4; i++) taps[i] = _mm512_xor_si512(load(x + b->offsets[q][i], kind, r), flip);
-    interleave(in, taps[0], taps[1], taps[2], taps[3]);
-    EQ_UNROLL for (int32_t i = 0; i < 4; i++) acc[i] = _mm512_dpbusd_epi32(acc[i], in[i], b->weights[q][i]);
-  }
+  __m512i taps[4];
+  EQ_UNROLL for (int32_t i = 0; i < 3; i++) taps[i] = _mm512_xor_si512(load(x + offsets[i], kind, r), flip);
+  taps[3] = three ? taps[2] : _mm512_xor_si512(load(x + offsets[3], kind, r), flip);
+  interleave(in, taps[0], taps[1], taps[2], taps[3]);
+}
+
+/* 64 codes from their sums. */
+EQ_VNNI_INLINE void finish_step(int8_t *out, const __m512i acc[4], const block *b, const eq_requant_form *f, int32_t kind,
+                                const reach *r) {
   __m512i y[4];
   if (f->away) {
     EQ_UNROLL for (int32_t i = 0; i < 4; i++) y[i] = eq_requant16_apply(acc[i], &b->requant[i], f, true);
   } else {
     EQ_UNROLL for (int32_t i = 0; i < 4; i++) y[i] = eq_requant16_apply(acc[i], &b->requant[i], f, false);
   }
-  return eq_pack64(y, f);
+  if (kind == PART) {
+    _mm512_mask_storeu_epi8(out, r->present, eq_pack64(y, f));
+  } else {
+    _mm512_storeu_si512(out, eq_pack64(y, f));
+  }
 }
 
-/* `steps` steps, the inputs of one `ahead` bytes behind those of the one before, the codes `out_ahead`. */
-#define STEPS(name, kind, quads)                                                                                       \
-  EQ_VNNI static void name(int8_t *out, size_t out_ahead, const int8_t *x, size_t ahead, int32_t steps, const block *b, \
-                           const eq_requant_form *f, const reach *r) {                                                 \
-    for (int32_t i = 0; i < steps; i++, out += out_ahead, x += ahead) {                                                \
-      const __m512i codes = make_step(x, b, f, kind, r, quads);                                                        \
-      if ((kind) == PART) {                                                                                            \
-        _mm512_mask_storeu_epi8(out, r->present, codes);                                                               \
-      } else {                                                                                                         \
-        _mm512_storeu_si512(out, codes);                                                                               \
-      }                                                                                                                \
-    }                                                                                                                  \
+EQ_VNNI_INLINE void run_steps(int8_t *out, const int8_t *x, const walk *w, const block *b, const eq_requant_form *f,
+                              int32_t kind, const reach *r, int32_t quads, bool three) {
+  for (int32_t line = 0; line < w->lines; line++, out += w->out_line, x += w->x_line) {
+    int8_t *to = out;
+    const int8_t *from = x;
+    for (int32_t i = 0; i < w->steps; i++, to += w->out_step, from += w->x_step) {
+      __m512i acc[4];
+      EQ_UNROLL for (int32_t k = 0; k < 4; k++) acc[k] = b->bias[k];
+      for (int32_t q = 0; q < quads; q++) {
+        __m512i in[4];
+        read_quad(in, from, b->offsets[q], kind, r, three);
+        EQ_UNROLL for (int32_t k = 0; k < 4; k++) acc[k] = _mm512_dpbusd_epi32(acc[k], in[k], b->weights[q][k]);
+      }
+      finish_step(to, acc, b, f, kind, r);
+    }
   }
-STEPS(whole_3, WHOLE, SMALL_QUADS)
-STEPS(part_3, PART, SMALL_QUADS)
-STEPS(halves_3, HALVES, SMALL_QUADS)
-STEPS(quarters_3, QUARTERS, SMALL_QUADS)
-STEPS(whole_any, WHOLE, b->quads)
-STEPS(part_any, PART, b->quads)
-STEPS(halves_any, HALVES, b->quads)
-STEPS(quarters_any, QUARTERS, b->quads)
+}
 
-EQ_VNNI static void run_steps(int8_t *out, size_t out_ahead, const int8_t *x, size_t ahead, int32_t steps, const block *b,
-                              const eq_requant_form *f, int32_t kind, const reach *r) {
-  const bool small = b->quads == SMALL_QUADS;
-  if (kind == WHOLE) {
-    (small ? whole_3(out, out_ahead, x, ahead, steps, b, f, r) : whole_any(out, out_ahead, x, ahead, steps, b, f, r));
-  } else if (kind == PART) {
-    (small ? part_3(out, out_ahead, x, ahead, steps, b, f, r) : part_any(out, out_ahead, x, ahead, steps, b, f, r));
-  } else if (kind == HALVES) {
-    (small ? halves_3(out, out_ahead, x, ahead, steps, b, f, r) : halves_any(out, out_ahead, x, ahead, steps, b, f, r));
+/* The same for windows of 3x3 taps, a quad each column, of which every step reads `fresh` anew and has the others from the
+ * step before. */
+EQ_VNNI_INLINE void run_sliding(int8_t *out, const int8_t *x, const walk *w, const block *b, const eq_requant_form *f,
+                                int32_t kind, const reach *r, int32_t fresh) {
+  for (int32_t line = 0; line < w->lines; line++, out += w->out_line, x += w->x_line) {
+    int8_t *to = out;
+    const int8_t *from = x;
+    __m512i in[3][4]; /* column q of step i is in[(fresh * i + q) % 3] */
+    EQ_UNROLL for (int32_t q = 0; q < 3 - fresh; q++) read_quad(in[q], from, b->offsets[q], kind, r, true);
+    for (int32_t i = 0; i < w->steps; i += 3) {
+      EQ_UNROLL for (int32_t u = 0; u < 3; u++, to += w->out_step, from += w->x_step) {
+        if (i + u == w->steps) break;
+        EQ_UNROLL for (int32_t q = 3 - fresh; q < 3; q++) {
+          read_quad(in[(fresh * u + q) % 3], from, b->offsets[q], kind, r, true);
+        }
+        __m512i acc[4];
+        EQ_UNROLL for (int32_t k = 0; k < 4; k++) acc[k] = b->bias[k];
+        EQ_UNROLL for (int32_t q = 0; q < 3; q++) {
+          EQ_UNROLL for (int32_t k = 0; k < 4; k++) {
+            acc[k] = _mm512_dpbusd_epi32(acc[k], in[(fresh * u + q) % 3][k], b->weights[q][k]);
+          }
+        }
+        finish_step(to, acc, b, f, kind, r);
+      }
+    }
+  }
+}
+
+/* Functions of their own, so that each has all registers to itself. */
+typedef void steps_fn(int8_t *out, const int8_t *x, const walk *w, const block *b, const eq_requant_form *f, const reach *r);
+#define STEPS(name, kind, run, ...)                                                                             \
+  __attribute__((noinline)) EQ_VNNI static void name(int8_t *out, const int8_t *x, const walk *w, const block *b, \
+                                                     const eq_requant_form *f, const reach *r) {                \
+    run(out, x, w, b, f, kind, r, __VA_ARGS__);                                                                 \
+  }
+STEPS(whole_any, WHOLE, run_steps, b->quads, false)
+STEPS(part_any, PART, run_steps, b->quads, false)
+STEPS(halves_any, HALVES, run_steps, b->quads, false)
+STEPS(quarters_any, QUARTERS, run_steps, b->quads, false)
+STEPS(whole_nine, WHOLE, run_steps, 3, true)
+STEPS(part_nine, PART, run_steps, 3, true)
+STEPS(halves_nine, HALVES, run_steps, 3, true)
+STEPS(quarters_nine, QUARTERS, run_steps, 3, true)
+STEPS(whole_by_one, WHOLE, run_sliding, 1)
+STEPS(part_by_one, PART, run_sliding, 1)
+STEPS(whole_by_two, WHOLE, run_sliding, 2)
+STEPS(part_by_two, PART, run_sliding, 2)
+
+/* By kind. */
+static steps_fn *const any_window[4] = {whole_any, part_any, halves_any, quarters_any};
+static steps_fn *const nine_taps[4] = {whole_nine, part_nine, halves_nine, quarters_nine};
+static steps_fn *const sliding[2][2] = {{whole_by_one, part_by_one}, {whole_by_two, part_by_two}};
+
+static void choose_and_run(int8_t *out, const int8_t *x, const walk *w, const block *b, const eq_requant_form *f,
+                           int32_t kind, const reach *r) {
+  if (!b->nine) {
+    any_window[kind](out, x, w, b, f, r);
+    return;
+  }
+  const bool one = w->x_step == b->x_column, two = w->x_step == 2 * b->x_column;
+  if (w->steps > 1 && kind <= PART && (one || two)) {
+    sliding[two][kind](out, x, w, b, f, r);
   } else {
-    (small ? quarters_3(out, out_ahead, x, ahead, steps, b, f, r) : quarters_any(out, out_ahead, x, ahead, steps, b, f, r));
+    nine_taps[kind](out, x, w, b, f, r);
   }
 }
 
@@ -156,6 +221,8 @@ EQ_VNNI static void set_block(block *b, const int8_t *w, int32_t first, int32_t 
   __m512i sums[4];
   for (int32_t i = 0; i < 4; i++) sums[i] = _mm512_setzero_si512();
   b->quads = 0;
+  b->nine = down && along == 3 && across == 3;
+  b->x_column = window->x_column;
   for (int32_t j = 0; j < across; j++) {
     for (int32_t i = 0; i < along; i += 4) {
       __m512i taps[4];
@@ -201,18 +268,22 @@ EQ_VNNI void eq_depthwise_s8_vnni(int8_t *out, const int8_t *x, const int8_t *w,
     const int32_t kind = n == STEP || (repeated && dense) ? WHOLE : channels == 32 ? HALVES : repeated ? QUARTERS : PART;
     set_block(&b, w, first, channels, window, linear, down, r.present);
     const int32_t steps = window->pixels / pixels_a_step, left = window->pixels % pixels_a_step;
-    const size_t ahead = (size_t)pixels_a_step * window->x_pixel, out_ahead = (size_t)(pixels_a_step * channels);
-    if (left > 0 && dense) r.present = UINT64_MAX >> (STEP - left * channels);
-    for (int32_t line = 0; line < window->lines; line++) {
-      int8_t *to = out + (size_t)line * window->out_line + first;
-      const int8_t *from = x + (size_t)line * window->x_line + first;
-      run_steps(to, out_ahead, from, ahead, steps, &b, &form, kind, &r);
-      if (left == 0) continue;
-      /* the last pixels of a line: all at once where they lie side by side */
-      to += (size_t)steps * out_ahead;
-      from += (size_t)steps * ahead;
-      run_steps(to, (size_t)channels, from, window->x_pixel, dense ? 1 : left, &b, &form, PART, &r);
-    }
+    walk w = {
+        .lines = window->lines, .steps = steps, .x_line = window->x_line, .out_line = window->out_line,
+        .x_step = (size_t)pixels_a_step * window->x_pixel, .out_step = (size_t)(pixels_a_step * channels),
+    };
+    int8_t *to = out + first;
+    const int8_t *from = x + first;
+    if (steps > 0) choose_and_run(to, from, &w, &b, &form, kind, &r);
+    if (left == 0) continue;
+    /* the last pixels of a line: all at once where they lie side by side */
+    if (dense) r.present = UINT64_MAX >> (STEP - left * channels);
+    to += (size_t)steps * w.out_step;
+    from += (size_t)steps * w.x_step;
+    w.steps = dense ? 1 : left;
+    w.x_step = window->x_pixel;
+    w.out_step = (size_t)channels;
+    choose_and_run(to, from, &w, &b, &form, PART, &r);
   }
 }
 
