@@ -14,7 +14,7 @@ def fuse_padding(graph: Graph) -> Graph:
     """Turn PAD and a VALID convolution behind it into one convolution with explicit padding.
 
     Exact in integers too: a padded code is the input's zero point either way. Done only where the padding is spatial
-    and zero, and nobody else reads the padded tensor.
+    and means zero, and nobody else reads the padded tensor.
     """
     consumers = graph.consumers()
     exposed = {port.tensor for port in graph.outputs}
@@ -41,7 +41,11 @@ def fuse_padding(graph: Graph) -> Graph:
 
 
 def _pads_spatially_by_zero(graph: Graph, node: Node) -> bool:
-    paddings = node.op.paddings
-    value = graph.tensor(node.inputs[1]) if len(node.inputs) > 1 else None
-    zero = value is None or (value.data is not None and not np.any(value.data))
-    return len(paddings) == 4 and not any(paddings[0]) and not any(paddings[3]) and zero
+    source = graph.tensors[node.inputs[0]]
+    paddings, value = node.op.paddings, graph.tensor(node.inputs[1]) if len(node.inputs) > 1 else None
+    if len(paddings) != 4 or any(paddings[0]) or any(paddings[3]):
+        return False
+    if value is None:
+        return True
+    zero = 0 if source.quant is None else source.quant.zero_point
+    return value.data is not None and bool(np.all(value.data == zero))

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from edgeq.errors import EdgeqError
 from edgeq.ir.graph import Graph
 from edgeq.ops.base import Rounding
+from edgeq.rewrite.activations import fuse_activations
 from edgeq.rewrite.constant_channels import absorb_constant_channels
 from edgeq.rewrite.constant_codes import fold_constant_codes
 from edgeq.rewrite.dead import remove_dead
@@ -16,6 +17,7 @@ from edgeq.rewrite.duplicates import merge_duplicates
 from edgeq.rewrite.folds import Folds
 from edgeq.rewrite.identities import remove_identities
 from edgeq.rewrite.identity_tables import remove_identity_tables
+from edgeq.rewrite.padding import fuse_padding
 from edgeq.rewrite.unread_channels import remove_unread_channels
 from edgeq.rewrite.zero_taps import trim_zero_taps
 
@@ -39,7 +41,8 @@ def shrink(graph: Graph, *, rounding: Rounding) -> Shrunk:
         if not _all_fold(graph, folds):
             return Shrunk(graph)
         source_macs = folds.macs(graph)
-        graph = remove_dead(merge_duplicates(remove_identities(graph)))
+        graph = fuse_activations(fuse_padding(merge_duplicates(remove_identities(graph))))
+        graph = remove_dead(graph)
         while True:
             before = _size(graph)
             graph = remove_dead(fold_constant_codes(graph, folds))

@@ -18,6 +18,7 @@ from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.execute import run_float
 from edgeq.ops.fully_connected import FullyConnected
+from edgeq.ops.l2_normalization import L2Normalization
 from edgeq.ops.logistic import Logistic
 from edgeq.ops.mul import Mul
 from edgeq.ops.pad import Pad
@@ -62,6 +63,14 @@ def test_activation_is_fused_into_its_only_producer(op, activation):
     assert names(fused) == ["conv2d"]
     assert fused.nodes[0].op.activation is activation
     assert_same(graph, fused)
+
+
+def test_activation_stays_behind_what_cannot_clamp():
+    for op in (Concatenation(3), L2Normalization()):
+        build = Builder()
+        parts = [build.input(1, 5, 4, 2) for _ in range(2 if op.name == "concatenation" else 1)]
+        graph = build.graph(build.node(Relu(), build.node(op, *parts)))
+        assert fuse_activations(graph) == graph
 
 
 def test_activation_stays_where_others_read_the_value_or_a_clamp_is_there_already():

@@ -22,8 +22,9 @@ from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.convolution import Padding
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.fully_connected import FullyConnected
+from edgeq.ops.pad import Pad
 from edgeq.ops.quantize import Quantize
-from edgeq.ops.relu import Relu
+from edgeq.ops.relu import Relu, Relu6, ReluN1To1
 from edgeq.ops.reshape import Reshape
 from edgeq.rewrite.code_ranges import code_ranges
 from edgeq.rewrite.constant_channels import absorb_constant_channels
@@ -225,6 +226,31 @@ def test_zero_taps_at_the_rim_are_trimmed(
     assert_equal_runs(graph, trimmed, np.random.default_rng(0), rounding=TFLITE)
 
 
+@pytest.mark.parametrize(
+    ("value", "names"),
+    [(None, ["conv2d"]), (QUANT.zero_point, ["conv2d"]), (QUANT.zero_point + 1, ["pad", "conv2d"])],
+)
+def test_padding_with_the_zero_point_joins_the_convolution(value: int | None, names: list[str]) -> None:
+    build = _build()
+    given = [] if value is None else [build.constant(np.array(value, np.int8), QUANT)]
+    x = build.input(1, 5, 6, 2)
+    build.tensors[x] = dataclasses.replace(build.tensors[x], quant=QUANT)
+    padded = build.node(Pad(((0, 0), (1, 4), (0, 5), (0, 0))), x, *given)
+    weights = build.rng.integers(1, 90, (3, 3, 3, 2))
+    y = _layer(build, Conv2d((2, 1), "valid"), padded, weights, [40, 50, -60])
+    assert [node.op.name for node in _shrunk(build.graph(y)).nodes] == names
+
+
+@pytest.mark.parametrize("op", [Relu(), Relu6(), ReluN1To1()])
+@pytest.mark.parametrize("scale", [1.0, 0.5])
+def test_a_clamp_joins_its_producer_where_no_scale_changes(op: Op, scale: float) -> None:
+    build = _build()
+    x = _layer(build, Conv2d(), build.input(1, 5, 4, 3), build.rng.integers(-90, 91, (4, 1, 1, 3)))
+    y = build.node(op, x, quant=QuantParams.of(QUANT.scale * scale, QUANT.zero_point))
+    found = [node.op.name for node in _shrunk(build.graph(y)).nodes]
+    assert found == (["conv2d"] if scale == 1 else ["conv2d", op.name])
+
+
 def test_equal_nodes_are_computed_once() -> None:
     build = _build()
     x = build.input(1, 4)
@@ -248,7 +274,7 @@ def test_a_table_that_changes_no_code_moves_no_data() -> None:
     coarser = build.node(Quantize(), slightly, quant=QuantParams.of(0.2, -128))
     graph = _shrunk(build.graph(_layer(build, FullyConnected(), coarser, _ones(2, 3))))
     names = [node.op.name for node in graph.nodes]
-    assert names == ["fully_connected", "reshape", "reshape", "quantize", "fully_connected"]
+    assert names == ["fully_connected", "reshape", "quantize", "fully_connected"]
 
 
 def test_constant_subgraphs_are_computed_and_an_output_stays_computed() -> None:
