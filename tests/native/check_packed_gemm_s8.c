@@ -88,7 +88,8 @@ static int8_t *gather(harness *h, const int8_t *image, const layout *l, int32_t 
 static void run(harness *h) {
   const int32_t m = chance(h, 15) ? draw(h, 0, 3) : chance(h, 70) ? draw(h, 16, 50) : draw(h, 1, 24);
   const bool is_short = chance(h, 8); /* of few inputs and 16 channels, as NEON has a loop for */
-  const int32_t n = is_short ? 16 : chance(h, 40) ? draw(h, 1, 40) : draw(h, 32, 80);
+  const bool is_wide = !is_short && chance(h, 4); /* more channels than some kernels keep the constants of */
+  const int32_t n = is_short ? 16 : is_wide ? draw(h, 129, 180) : chance(h, 40) ? draw(h, 1, 40) : draw(h, 32, 80);
   layout l = draw_layout(h, m, is_short);
   if (!is_short && chance(h, 40) && l.n_runs == 1 && l.run < INPUTS) {
     const int32_t more = at_least(l.run, INPUTS) - l.run;

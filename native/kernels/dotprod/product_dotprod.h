@@ -2,18 +2,23 @@
  * Products of int8 rows with packed weights in groups of eight channels, whichever instruction multiplies.
  *
  * The file that includes this one has defined TARGET, the attribute of its functions, TILE_INLINE, LAYOUT, the constants
- * below and two functions:
- *   multiply_rows(sums, bias, x, first, w, rows)       sums of 2, 4 or 8 rows by one group, and
+ * below and three functions:
+ *   multiply_rows(sums, bias, x, first, w, rows)       sums of 2, 4 or 8 rows by one group,
+ *   multiply_few(sums, bias, x, first, w)              the same of 8 rows of one run of 5 to 8 inputs, and
  *   add_row(chains, x, row, w, group_bytes, groups)    of one row by 4, 2 or 1 groups, added to the first chains. */
 #ifndef EDGEQ_PRODUCT_DOTPROD_H
 #define EDGEQ_PRODUCT_DOTPROD_H
 
+#include "edgeq/memory.h"
+#include "kernels/dotprod/top_byte_dotprod.h"
 #include "kernels/neon/requant_neon.h"
 #include "kernels/packed.h"
 #include "kernels/requant.h"
 
 /* A loop of at most 2 KiB lies in one page: it takes one entry of the TLB, and emulators do not cut it in two. */
 #define ONE_PAGE __attribute__((aligned(2048)))
+
+enum { TOP_CHANNELS = 128 }; /* whose constants are made at a time */
 
 /* What all tiles of a call share. */
 typedef struct product {
@@ -25,8 +30,7 @@ typedef struct product {
   const eq_linear_s8 *linear;
   eq_codes codes;
   eq_requant_form form;
-  bool relu;  /* form UP or SINGLE, and the zero point is the least code */
-  bool plain; /* results lie within int16, and the codes' bounds are -128 and 127 */
+  bool relu; /* form UP or SINGLE, and the zero point is the least code */
   /* the last channels where they are no whole group */
   eq_linear_s8 last;
   int32_t bias[GROUP];
@@ -79,22 +83,20 @@ TILE_INLINE void store_rows(const place *at, const product *p, int32x4_t *sums, 
   }
 }
 
-/* The same of channels first .. first + 7 where p->plain holds: results of 16 bits need no saturation, and that to codes is
- * their clamp. */
+/* The same of eight rows of channels first .. first + 7 in form SINGLE, where results lie within int16 and the codes' bounds
+ * are -128 and 127: results of 16 bits need no saturation, and that to codes is their clamp. */
 TILE_INLINE void store_plain_rows(int8_t *out, size_t stride, const eq_linear_s8 *linear, int32_t first,
-                                  const eq_codes *bounds, int32x4_t *sums, int rows, eq_requant_form form, bool relu) {
+                                  const eq_codes *bounds, int32x4_t *sums, bool relu) {
   eq_channels4 c[2];
-  eq_load_channels8(c, linear, first, form);
+  eq_load_channels8(c, linear, first, EQ_FORM_SINGLE);
 #pragma GCC unroll 16
-  for (int i = 0; i < 2 * rows; i++) sums[i] = eq_requant4(sums[i], &c[i % 2], form);
+  for (int i = 0; i < 2 * ROWS; i++) sums[i] = eq_requant4(sums[i], &c[i % 2], EQ_FORM_SINGLE);
 #pragma GCC unroll 4
-  for (int r = 0; r < rows; r += 2, out += 2 * stride, sums += 4) {
+  for (int r = 0; r < ROWS; r += 2, out += 2 * stride, sums += 4) {
     const int8x16_t codes = relu ? eq_plain_codes16_relu(sums[0], sums[1], sums[2], sums[3], bounds)
                                  : eq_plain_codes16(sums[0], sums[1], sums[2], sums[3], bounds);
-    /* one instruction for each half; compilers copy halves to other registers first */
-    int8_t(*even)[GROUP] = (int8_t(*)[GROUP])out, (*odd)[GROUP] = (int8_t(*)[GROUP])(out + stride);
-    __asm__("str %d1, %0" : "=Q"(*even) : "w"(codes));
-    __asm__("st1 {%1.d}[1], %0" : "=Q"(*odd) : "w"(codes));
+    vst1_s8(out, vget_low_s8(codes));
+    vst1_s8(out + stride, vget_high_s8(codes));
   }
 }
 
@@ -126,10 +128,21 @@ __attribute__((noinline)) static void store_slowly(const place *at, int32_t *sum
     store_slowly(at, found, 2 * (size) * 4 / (channels), channels);                       \
   }
 
-static void copy_codes(int8_t *out, size_t stride, const int8_t *codes, int32_t rows, int32_t n) {
-  for (int32_t r = 0; r < rows; r++) {
-    for (int32_t c = 0; c < n; c++) out[(size_t)r * stride + (size_t)c] = codes[r * GROUP + c];
-  }
+/* `bytes` codes of each row, a constant. */
+EQ_ALWAYS_INLINE void copy_part(int8_t *out, size_t stride, const int8_t *codes, int32_t rows, size_t bytes) {
+#pragma GCC unroll 8
+  for (int32_t r = 0; r < rows; r++) eq_copy(out + (size_t)r * stride, codes + r * GROUP, bytes);
+}
+
+/* The first n < 8 of eight codes of each row. */
+EQ_ALWAYS_INLINE void copy_codes(int8_t *out, size_t stride, const int8_t *codes, int32_t rows, int32_t n) {
+  if ((n & 4) != 0) copy_part(out, stride, codes, rows, 4);
+  out += n & 4;
+  codes += n & 4;
+  if ((n & 2) != 0) copy_part(out, stride, codes, rows, 2);
+  out += n & 2;
+  codes += n & 2;
+  if ((n & 1) != 0) copy_part(out, stride, codes, rows, 1);
 }
 
 /* Channels first .. n - 1 of `rows` rows, an even number, from number `row` on. */
@@ -170,8 +183,8 @@ TARGET static void run_4(int8_t *out, const product *p, size_t row) { run_rows(o
 
 TARGET static void run_2(int8_t *out, const product *p, size_t row) { run_rows(out, p, row, 0, 2); }
 
-/* `tiles` times eight rows where p->plain holds, in the form that the layer has. */
-TILE_INLINE void run_plain(int8_t *out, const product *p, int32_t tiles, eq_requant_form form, bool relu) {
+/* `tiles` times eight rows in form SINGLE, see store_plain_rows. */
+TILE_INLINE void run_plain(int8_t *out, const product *p, int32_t tiles, bool relu) {
   /* stores of codes might change what pointers lead to, as far as the compiler knows, but not these */
   const eq_gemm_rows x = *p->x;
   const eq_linear_s8 linear = *p->linear;
@@ -184,24 +197,96 @@ TILE_INLINE void run_plain(int8_t *out, const product *p, int32_t tiles, eq_requ
     for (int32_t channel = 0; channel < whole; channel += GROUP, group += group_bytes) {
       int32x4_t sums[2 * ROWS];
       multiply_rows(sums, linear.bias + channel, &x, row, group, ROWS);
-      store_plain_rows(out + channel, out_stride, &linear, channel, &bounds, sums, ROWS, form, relu);
+      store_plain_rows(out + channel, out_stride, &linear, channel, &bounds, sums, relu);
     }
     if (whole < p->n) run_8(out, p, row, whole);
   }
 }
 
-ONE_PAGE TARGET static void run_up(int8_t *out, const product *p, int32_t tiles) { run_plain(out, p, tiles, EQ_FORM_UP, true); }
+TARGET static void run_single(int8_t *out, const product *p, int32_t tiles) { run_plain(out, p, tiles, false); }
 
-ONE_PAGE TARGET static void run_away(int8_t *out, const product *p, int32_t tiles) {
-  run_plain(out, p, tiles, EQ_FORM_AWAY, false);
+TARGET static void run_single_relu(int8_t *out, const product *p, int32_t tiles) { run_plain(out, p, tiles, true); }
+
+/* Some channels of a product whose codes are top bytes. */
+typedef struct slice {
+  int32_t first; /* a multiple of GROUP */
+  int32_t end;
+  eq_top8 tops[TOP_CHANNELS / GROUP];
+} slice;
+
+static void find_slice(slice *s, const product *p, int32_t first) {
+  s->first = first;
+  s->end = eq_min32(p->n, first + TOP_CHANNELS);
+  eq_top8 *top = s->tops;
+  for (int32_t channel = first; channel < s->end; channel += GROUP, top++) {
+    const bool exist = channel + GROUP <= p->n;
+    eq_load_top8(top, exist ? p->linear : &p->last, exist ? channel : 0);
+  }
 }
 
-TARGET static void run_single(int8_t *out, const product *p, int32_t tiles) {
-  run_plain(out, p, tiles, EQ_FORM_SINGLE, false);
+/* The last channels of eight rows, which are no whole group. */
+__attribute__((noinline)) TARGET static void run_last(int8_t *out, const product *p, const eq_top8 *top, size_t row,
+                                                      bool away) {
+  const int32_t whole = p->n & -GROUP;
+  int32x4_t sums[2 * ROWS];
+  int8_t codes[ROWS * GROUP];
+  multiply_rows(sums, p->bias, p->x, row, p->w + (size_t)(whole / GROUP) * p->group_bytes + HEAD_BYTES, ROWS);
+  eq_store_top_rows(codes, GROUP, p->multipliers, top, sums, ROWS, away);
+  copy_codes(out + whole, p->out_stride, codes, ROWS, p->n - whole);
 }
 
-TARGET static void run_single_relu(int8_t *out, const product *p, int32_t tiles) {
-  run_plain(out, p, tiles, EQ_FORM_SINGLE, true);
+/* `tiles` times eight rows from number `row` on, of one slice; `few` where there is one run of 5 to 8 inputs. */
+TILE_INLINE void run_tops(int8_t *out, const product *p, const slice *s, size_t row, int32_t tiles, bool away, bool few) {
+  /* stores of codes might change what pointers lead to, as far as the compiler knows, but not these */
+  const eq_gemm_rows x = *p->x;
+  const size_t out_stride = p->out_stride, group_bytes = p->group_bytes;
+  const int32_t first = s->first, whole = s->end & -GROUP;
+  const int32_t *const biases = p->linear->bias, *const multipliers = p->linear->multipliers;
+  const int8_t *const w = p->w + (size_t)(first / GROUP) * group_bytes + HEAD_BYTES;
+  const bool is_last = whole < s->end;
+  for (; tiles > 0; tiles--, row += ROWS, out += ROWS * out_stride) {
+    const int8_t *group = w;
+    const eq_top8 *top = s->tops;
+    for (int32_t channel = first; channel < whole; channel += GROUP, group += group_bytes, top++) {
+      int32x4_t sums[2 * ROWS];
+      if (few) {
+        multiply_few(sums, biases + channel, &x, row, group);
+      } else {
+        multiply_rows(sums, biases + channel, &x, row, group, ROWS);
+      }
+      eq_store_top_rows(out + channel, out_stride, multipliers + channel, top, sums, ROWS, away);
+    }
+    if (is_last) run_last(out, p, top, row, away);
+  }
+}
+
+typedef void run_tops_fn(int8_t *out, const product *p, const slice *s, size_t row, int32_t tiles);
+
+ONE_PAGE TARGET static void run_up(int8_t *out, const product *p, const slice *s, size_t row, int32_t tiles) {
+  run_tops(out, p, s, row, tiles, false, false);
+}
+
+ONE_PAGE TARGET static void run_away(int8_t *out, const product *p, const slice *s, size_t row, int32_t tiles) {
+  run_tops(out, p, s, row, tiles, true, false);
+}
+
+ONE_PAGE TARGET static void run_up_few(int8_t *out, const product *p, const slice *s, size_t row, int32_t tiles) {
+  run_tops(out, p, s, row, tiles, false, true);
+}
+
+/* `tiles` times eight rows, slices of channels within groups of EQ_GEMM_ROWS where there are several. */
+static void run_slices(int8_t *out, const product *p, int32_t tiles) {
+  const bool few = p->x->n_runs == 1 && p->x->run > 4 && p->x->run <= 8;
+  run_tops_fn *const run = p->form == EQ_FORM_AWAY ? run_away : few ? run_up_few : run_up;
+  const int32_t at_once = p->n <= TOP_CHANNELS ? tiles : EQ_GEMM_ROWS / ROWS;
+  slice s;
+  for (int32_t tile = 0; tile < tiles; tile += at_once) {
+    const size_t row = (size_t)tile * ROWS;
+    for (int32_t first = 0; first < p->n; first += TOP_CHANNELS) {
+      find_slice(&s, p, first);
+      run(out + row * p->out_stride, p, &s, row, eq_min32(at_once, tiles - tile));
+    }
+  }
 }
 
 TILE_INLINE void run_row(int8_t *out, const product *p, size_t row, eq_requant_form form, bool relu) {
@@ -263,23 +348,26 @@ static inline void run_product(int8_t *out, size_t out_stride, const eq_gemm_row
   p.out_stride = out_stride;
   p.group_bytes = eq_packed_group_bytes(LAYOUT, k);
   p.linear = linear;
-  p.codes = eq_codes_of(linear);
-  p.form = eq_requant_form_of(linear, n);
+  const size_t tiled = (size_t)m & ~(size_t)(ROWS - 1);
+  size_t row = 0;
+  if (n % GROUP != 0) find_last(&p);
+  p.form = tiled > 0 ? eq_top_form_of(linear, n) : EQ_FORM_EXACT;
+  if (p.form != EQ_FORM_EXACT) {
+    run_slices(out, &p, m / ROWS);
+    if (tiled == (size_t)m) return;
+    row = tiled;
+  } else {
+    p.form = eq_requant_form_of(linear, n);
+  }
   if (p.form == EQ_FORM_EXACT && eq_largest_shift(linear->shifts, n) < 0) {
     /* negative results, which alone tell the forms apart, are clamped by an activation */
     p.form = linear->act_min >= linear->zero ? EQ_FORM_SINGLE : EQ_FORM_RIGHT;
   }
   p.relu = (p.form == EQ_FORM_UP || p.form == EQ_FORM_SINGLE) && linear->act_min == linear->zero;
-  p.plain = m >= ROWS && (p.relu || p.form == EQ_FORM_AWAY || p.form == EQ_FORM_SINGLE) && linear->act_min == INT8_MIN &&
-            linear->act_max == INT8_MAX && eq_results_fit_s16(linear, n, k);
-  if (n % GROUP != 0) find_last(&p);
-  const size_t tiled = (size_t)m & ~(size_t)(ROWS - 1);
-  size_t row = 0;
-  if (p.plain) {
-    (p.form == EQ_FORM_UP     ? run_up
-     : p.form == EQ_FORM_AWAY ? run_away
-     : p.relu                 ? run_single_relu
-                              : run_single)(out, &p, m / ROWS);
+  p.codes = eq_codes_of(linear);
+  if (tiled > 0 && p.form == EQ_FORM_SINGLE && linear->act_min == INT8_MIN && linear->act_max == INT8_MAX &&
+      eq_results_fit_s16(linear, n, k)) {
+    (p.relu ? run_single_relu : run_single)(out, &p, m / ROWS);
     row = tiled;
   }
   for (; row < tiled; row += ROWS) run_8(out + row * out_stride, &p, row, 0);

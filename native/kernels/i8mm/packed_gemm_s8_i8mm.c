@@ -70,6 +70,11 @@ TILE_INLINE void multiply_rows(int32x4_t sums[2 * ROWS], const int32_t *bias, co
   }
 }
 
+TILE_INLINE void multiply_few(int32x4_t sums[2 * ROWS], const int32_t *bias, const eq_gemm_rows *x, size_t first,
+                              const int8_t *w) {
+  multiply_rows(sums, bias, x, first, w, ROWS);
+}
+
 /* chains += the products of row number `row` with 4, 2 or 1 groups of channels; two chains for each group. */
 TILE_INLINE void add_row(int32x4_t chains[CHAINS], const eq_gemm_rows *x, size_t row, const int8_t *w, size_t group_bytes,
                          int groups) {
