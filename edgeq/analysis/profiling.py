@@ -7,10 +7,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from edgeq.board import load_board
+from edgeq.compile.measured import profile_of
 from edgeq.compile.plan import Plan
-from edgeq.compile.traffic import bytes_moved
 from edgeq.errors import UsageError
-from edgeq.ir.result import Profile, Spread, StepMeasure
+from edgeq.ir.result import Profile
 
 WARM_UP = 3  # inferences before those that count: caches, page faults, clock
 Timer = Callable[[Sequence[np.ndarray]], np.ndarray]
@@ -35,33 +36,4 @@ def profile(
     for _ in range(WARM_UP):
         time_steps(codes)
     times = np.array([time_steps(codes) for _ in range(inferences)])  # (inferences, steps)
-    medians = np.median(times, axis=0)
-    return Profile(
-        model=plan.name,
-        board="host",
-        isa=isa,
-        threads=threads,
-        emulated=False,
-        inferences=inferences,
-        macs=plan.macs,
-        totals={"ns": spread(times.sum(axis=1))},
-        steps=tuple(
-            StepMeasure(
-                index,
-                planned.name,
-                planned.op,
-                {"ns": float(medians[index])},
-                planned.step.macs(),
-                bytes_moved(plan, planned),
-            )
-            for index, planned in enumerate(plan.steps)
-        ),
-        arena_bytes=plan.arena_bytes,
-        arena_lower_bound_bytes=plan.lower_bound_bytes,
-        model_bytes=model_bytes,
-    )
-
-
-def spread(values: np.ndarray) -> Spread:
-    """Return minimum, median and 90th percentile."""
-    return Spread(float(values.min()), float(np.median(values)), float(np.percentile(values, 90)))
+    return profile_of(plan, {"ns": times}, board=load_board("host"), isa=isa, threads=threads, model_bytes=model_bytes)

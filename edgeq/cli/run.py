@@ -51,6 +51,8 @@ def command(
 
     if engine != "native" and board is not None:
         raise UsageError("--engine is for this machine, --board for another: give one of them")
+    if engine == "reference" and threads != 1:
+        raise UsageError("--threads is for the C runtime, the NumPy twin has one: leave it out")
     require_new_files([output], inputs=[model, input])
     opened = open_model(model, board=board)
     inputs = read_inputs(input, opened.inputs)

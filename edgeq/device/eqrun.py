@@ -13,13 +13,13 @@ from typing import Any
 import numpy as np
 
 from edgeq.board import Board
+from edgeq.compile.measured import profile_of
 from edgeq.compile.plan import Plan, PlanPort
-from edgeq.compile.traffic import bytes_moved
 from edgeq.device.counter import Counted, parse_report
 from edgeq.device.cycle_model import CORES, PACKAGE, find_tools, modelled_cycles
 from edgeq.device.machine import Ended, Machine
 from edgeq.errors import BadInputError, DeviceError, UsageError
-from edgeq.ir.result import Profile, RunResult, Spread, StepMeasure
+from edgeq.ir.result import Profile, RunResult
 
 WARM_UP = 3  # runs before those that are timed
 MAX_BATCH_BYTES = 64 << 20  # of inputs or outputs handed over at once
@@ -174,6 +174,8 @@ class EqrunDevice:
         profile = self._parsed_profile(self._machine.read("profile"), 0)
         measures = {"instructions": np.array([counted.instructions], np.float64)}
         cycles, notes = self._modelled(counted)
+        if self._threads > 1:
+            notes = (*notes, "instructions are counted with one thread")
         if cycles is not None:
             measures["cycles:modelled"] = cycles
         return self._profile_of(profile, measures, notes=notes)
@@ -189,16 +191,6 @@ class EqrunDevice:
         marker, *steps = modelled_cycles([counted.marker.blocks, *(step.blocks for step in counted.steps)], core, tools)
         return np.maximum(np.array([steps], np.float64) - marker, 0), ()
 
-    def _peak_fraction(self, macs: int, measures: Mapping[str, float]) -> float | None:
-        """Return MACs over those of a core's multipliers in the same cycles; time counts at the board's clock."""
-        board = self._board
-        cycles = measures.get("cycles:modelled")
-        if cycles is None and "ns" in measures and board.clock_hz is not None:
-            cycles = measures["ns"] * board.clock_hz / 1e9
-        if not macs or not cycles or board.peak_macs_per_cycle is None:
-            return None
-        return macs / (cycles * board.peak_macs_per_cycle)
-
     def _parsed_profile(self, text: bytes, runs: int) -> dict[str, Any]:
         try:
             report = json.loads(text)
@@ -213,42 +205,17 @@ class EqrunDevice:
         self, report: dict[str, Any], measures: Mapping[str, np.ndarray], *, notes: tuple[str, ...] = ()
     ) -> Profile:
         """measures: by unit, (inferences, steps)."""
-        plan = self._loaded
-        medians = [
-            {unit: float(np.median(values[:, index])) for unit, values in measures.items()}
-            for index in range(len(plan.steps))
-        ]
-        return Profile(
-            model=plan.name,
-            board=self._board.name,
+        return profile_of(
+            self._loaded,
+            measures,
+            board=self._board,
             isa=str(report["isa"]),
             threads=int(report["threads"]),
             emulated=self._machine.emulated,
-            inferences=len(next(iter(measures.values()))),
-            macs=plan.macs,
-            totals={unit: _spread(values.sum(axis=1)) for unit, values in measures.items()},
-            steps=tuple(
-                StepMeasure(
-                    index=index,
-                    name=planned.name,
-                    op=planned.op,
-                    measures=medians[index],
-                    macs=planned.step.macs(),
-                    bytes_moved=bytes_moved(plan, planned),
-                    peak_fraction=self._peak_fraction(planned.step.macs(), medians[index]),
-                )
-                for index, planned in enumerate(plan.steps)
-            ),
-            arena_bytes=plan.arena_bytes,
-            arena_lower_bound_bytes=plan.lower_bound_bytes,
             model_bytes=self._model_bytes,
             runtime_bytes=int(report["runtime_bytes"]),
             notes=notes,
         )
-
-
-def _spread(values: np.ndarray) -> Spread:
-    return Spread(float(values.min()), float(np.median(values)), float(np.percentile(values, 90)))
 
 
 def _unpacked(plan: Plan, ports: Sequence[PlanPort], row: np.ndarray) -> tuple[np.ndarray, ...]:

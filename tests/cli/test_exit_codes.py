@@ -65,6 +65,7 @@ def large(tmp_path: Path) -> Path:
         ["verify", INT8, "--threads", "0"],
         ["profile", INT8, "--threads", "5"],
         ["run", INT8, "-i", TESTS, "-o", "y.npz", "--threads", "two"],
+        ["run", INT8, "-i", TESTS, "-o", "y.npz", "--threads", "2", "--engine", "reference"],
         ["convert", INT8, "-o", "x.eqm", "--fit", "--keep-tensors"],
         ["verify", INT8, "--ssh", "pi@host"],
         ["verify", INT8, "--board", "pi"],

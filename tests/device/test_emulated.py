@@ -61,6 +61,11 @@ def test_instructions_are_counted_the_same_every_time() -> None:
         device.load(small.plan, small.model)
         first, second = device.profile(small.samples[0]), device.profile(small.samples[0])
     assert first == second
+    with connect(board, threads=2) as device:
+        device.load(small.plan, small.model)
+        third = device.profile(small.samples[0])
+    assert (third.totals, third.threads) == (first.totals, 1)
+    assert "instructions are counted with one thread" in third.notes
 
 
 def test_the_host_gives_the_twins_integers_and_time() -> None:
