@@ -148,9 +148,10 @@ A step reads and writes tensors and may use scratch memory in the arena. Its par
 folded into (multiplier, shift) pairs before the file was written, real = multiplier * 2^(shift - 31). The field `mode`
 says how a requantization rounds: 0 double, 1 single, 2 exact, 3 int16.
 
-A model whose header names a layout other than 0 holds the weights of convolutions and fully connected layers packed in
-groups of channels and blocks of inputs (`kernels/packed.h`), and behind the weights of depthwise convolutions one byte
-for every 8 channels: how many neighbouring taps may be added in int16.
+A model whose header names a layout other than 0 holds the weights of conv2d steps packed in groups of channels and
+blocks of inputs (`kernels/packed.h`), and behind the weights of depthwise_conv2d steps one byte for every 8 channels:
+how many neighbouring taps may be added in int16. Weights with a zero point stay row-major. Such a model runs only with
+kernels that read its layout.
 
 A reader refuses another major version, an unknown flag, step code, layout or kernel ABI. A newer minor version may
 append header fields, which an older reader skips by `header_bytes`."""
