@@ -42,7 +42,7 @@ _Static_assert(offsetof(eq_depthwise_lanes, weights) == 336 && offsetof(eq_depth
   "saddw2 v" #b ".4s, v" #from_b ".4s, v" #low ".8h\n"
 #define EQ_DW_ADD_4(a, b, c, d, low, high) EQ_DW_ADD_LOW(a, b, a, b, low) EQ_DW_ADD_LOW(c, d, c, d, high)
 /* The bias is in the fourth pixel's sums at first. */
-#define EQ_DW_BIAS "ldp q28, q29, [%[b]]\nldp q30, q31, [%[b], #32]\n"
+#define EQ_DW_BIAS "ldr q28, [%[b]]\nldr q29, [%[b], #16]\nldr q30, [%[b], #32]\nldr q31, [%[b], #48]\n"
 #define EQ_DW_BEGIN_4(a, b, c, d, low, high) EQ_DW_ADD_LOW(a, b, 28, 29, low) EQ_DW_ADD_LOW(c, d, 30, 31, high)
 
 #define EQ_DW_WEIGHTS(at) "ldp q6, q7, [%[b], #" #at "]\n"
@@ -67,11 +67,11 @@ _Static_assert(offsetof(eq_depthwise_lanes, weights) == 336 && offsetof(eq_depth
   EQ_DW_ADD_THREE(EQ_DW_BEGIN_4) EQ_DW_ADD_FOURTH
 /* The same for any number of pairs of taps, whose offsets end at `end`. One pair of offsets more is read. */
 #define EQ_DW_SUMS_PAIRS                                                                              \
-  "add %[o], %[b], #2416\nadd %[w], %[b], #368\nldp %[o0], %[o1], [%[o]]\n"                           \
-  EQ_DW_LOAD_PAIR("%[o0]", "%[o1]") EQ_DW_WEIGHTS(336) EQ_DW_BIAS                                     \
-  "add %[o], %[o], #16\nldp %[o0], %[o1], [%[o]]\ncmp %[o], %[end]\n" EQ_DW_BEGIN_ANY "b.eq 3f\n2:\n" \
-  EQ_DW_LOAD_PAIR("%[o0]", "%[o1]") "ldp q6, q7, [%[w]]\n"                                            \
-  "add %[o], %[o], #16\nadd %[w], %[w], #32\nldp %[o0], %[o1], [%[o]]\ncmp %[o], %[end]\n"            \
+  "add %[o], %[b], #2416\nadd %[w], %[b], #368\nldp %[at], %[o1], [%[o]]\n"                           \
+  EQ_DW_LOAD_PAIR("%[at]", "%[o1]") EQ_DW_WEIGHTS(336) EQ_DW_BIAS                                     \
+  "add %[o], %[o], #16\nldp %[at], %[o1], [%[o]]\ncmp %[o], %[end]\n" EQ_DW_BEGIN_ANY "b.eq 3f\n2:\n" \
+  EQ_DW_LOAD_PAIR("%[at]", "%[o1]") "ldp q6, q7, [%[w]]\n"                                            \
+  "add %[o], %[o], #16\nadd %[w], %[w], #32\nldp %[at], %[o1], [%[o]]\ncmp %[o], %[end]\n"            \
   EQ_DW_FIRST_ANY EQ_DW_SECOND_ANY EQ_DW_ADD_THREE(EQ_DW_ADD_4) "b.ne 2b\n3:\n"
 
 /* Sums to results: high product and rounding shift. Multipliers are in v0..v3, shifts in v4..v7. */
@@ -125,10 +125,7 @@ _Static_assert(offsetof(eq_depthwise_lanes, weights) == 336 && offsetof(eq_depth
   "smax v0.16b, v0.16b, v9.16b\nsmax v2.16b, v2.16b, v9.16b\nsmax v4.16b, v4.16b, v9.16b\n"                          \
   "smax v6.16b, v6.16b, v9.16b\n"
 
-/* From sums to codes in v0, v2, v4 and v6; the common case has no branch. */
-#define EQ_DW_FINISH_RELU                                                                                      \
-  EQ_DW_CONSTANTS "ldr q8, [%[b], #256]\n" EQ_DW_ALL(sqrdmulh, EQ_DW_MULTIPLIER) EQ_DW_ALL(srshl, EQ_DW_SHIFT) \
-      EQ_DW_NARROW_RELU
+/* From sums to codes in v0, v2, v4 and v6. */
 #define EQ_DW_FINISH                                                                  \
   EQ_DW_CONSTANTS "ldr q8, [%[b], #256]\ntbz %w[form], #1, 6f\n"                      \
   EQ_DW_ALL(sqdmulh, EQ_DW_MULTIPLIER) "b 7f\n"                                       \
@@ -136,11 +133,10 @@ _Static_assert(offsetof(eq_depthwise_lanes, weights) == 336 && offsetof(eq_depth
   "7:\n" EQ_DW_ALL(srshl, EQ_DW_SHIFT) "tbz %w[form], #0, 8f\n" EQ_DW_NARROW "b 9f\n" \
   "8:\n" EQ_DW_NARROW_RELU "9:\n"
 
-/* On to the next tile, in the line or behind it; steps and wraps are the first members of t. */
-#define EQ_DW_TILE_COUNT "subs %w[in_line], %w[in_line], #1\nldp %[by], %[at], [%[t]]\n"
-#define EQ_DW_TILE_WRAP "csel %w[in_line], %w[tiles], %w[in_line], eq\ncsel %[by], %[by], %[at], ne\n"
-#define EQ_DW_TILE_WRAP_2 \
-  "ldp %[out_by], %[at], [%[t], #16]\ncsel %[out_by], %[out_by], %[at], ne\nsubs %w[left], %w[left], #1\n"
+/* On to the next tile, in the line or behind it. */
+#define EQ_DW_TILE_COUNT "subs %w[in_line], %w[in_line], #1\n"
+#define EQ_DW_TILE_WRAP "csel %w[in_line], %w[tiles], %w[in_line], eq\ncsel %[by], %[x_step], %[x_wrap], ne\n"
+#define EQ_DW_TILE_WRAP_2 "csel %[out_by], %[out_step], %[out_wrap], ne\nsubs %w[left], %w[left], #1\n"
 #define EQ_DW_TILE_MOVE                                                                       \
   "add %[x0], %[x0], %[by]\nadd %[x1], %[x1], %[by]\nadd %[x2], %[x2], %[by]\n"               \
   "add %[x3], %[x3], %[by]\n"
@@ -157,14 +153,16 @@ _Static_assert(offsetof(eq_depthwise_lanes, weights) == 336 && offsetof(eq_depth
 
 /* How the assembly makes codes of sums. */
 enum {
-  EQ_DW_GENERAL = 1, /* negative results may stay; otherwise they all become code -128, that of 0 */
-  EQ_DW_SINGLE = 2,  /* mode single, shifts < 0; otherwise mode double */
+  EQ_DW_GENERAL = 1,                /* negative results may stay; otherwise they all become code -128, that of 0 */
+  EQ_DW_SINGLE = 2,                 /* mode single, shifts < 0; otherwise mode double */
+  EQ_DW_SIGNED = EQ_DW_GENERAL | 4, /* no code is out of bounds, and products can be cut, as where all this is 0 */
+  EQ_DW_OTHER = -1,                 /* not at all: eq_requant_s8 does */
 };
 
-/* Tiles of four pixels: the second lies `next` behind the first, the third `second`, the fourth `next` behind the third.
+/* Tiles of four pixels: the second lies `next` behind the first, the third `second`, the fourth `next` behind that.
  * From tile to tile x and out go on by the steps, at the end of a line by the wraps. */
 typedef struct eq_depthwise_tiles {
-  size_t x_step; /* the assembly knows where these four are */
+  size_t x_step;
   size_t x_wrap;
   size_t out_step;
   size_t out_wrap;
@@ -183,28 +181,25 @@ typedef struct eq_depthwise_tiles {
 #define EQ_DW_TILE_POINTERS                                                                                 \
   [x0] "+&r"(x0), [x1] "+&r"(x1), [x2] "+&r"(x2), [x3] "+&r"(x3), [out] "+&r"(out), [left] "+&r"(left),     \
       [in_line] "+&r"(in_line), [by] "=&r"(by), [out_by] "=&r"(out_by), [at] "=&r"(at)
-#define EQ_DW_TILE_INPUTS                                                                                        \
-  [t] "r"(t), [b] "r"(b), [out_next] "r"(t->out_next), [out_second] "r"(t->out_second), [tiles] "r"(t->in_line), \
-      [form] "r"(form)
+#define EQ_DW_TILE_INPUTS                                                                                \
+  [b] "r"(b), [out_next] "r"(t->out_next), [out_second] "r"(t->out_second), [tiles] "r"(t->in_line),     \
+      [x_step] "r"(t->x_step), [x_wrap] "r"(t->x_wrap), [out_step] "r"(t->out_step),                     \
+      [out_wrap] "r"(t->out_wrap)
 
 /* All tiles of t with the first `taps` offsets and weights of b, an even number above 0. */
 EQ_ALWAYS_INLINE void eq_depthwise_any(int8_t *out, const int8_t *x, const eq_depthwise_tiles *t,
                                        const eq_depthwise_lanes *b, int32_t taps, int32_t form) {
   EQ_DW_TILE_STATE;
   const size_t *o, *end = b->offsets + taps;
-  size_t o0, o1;
+  size_t o1; /* an even tap's offset is where the third pixel's codes go later: compilers take 30 operands */
   const int8_t *w;
-#define EQ_DW_PAIRS(finish)                                                                                          \
+#define EQ_DW_ANY(finish)                                                                                            \
   __asm__ volatile("1:\n" EQ_DW_SUMS_PAIRS EQ_DW_TILE_COUNT EQ_DW_TILE_WRAP EQ_DW_TILE_WRAP_2 EQ_DW_TILE_MOVE finish \
                        EQ_DW_TILE_STORE_01(0, 2) EQ_DW_TILE_STORE_23(4, 6) "cbnz %w[left], 1b\n"                     \
-                   : EQ_DW_TILE_POINTERS, [o] "=&r"(o), [w] "=&r"(w), [o0] "=&r"(o0), [o1] "=&r"(o1)                 \
-                   : EQ_DW_TILE_INPUTS, [end] "r"(end)                                                               \
+                   : EQ_DW_TILE_POINTERS, [o] "=&r"(o), [w] "=&r"(w), [o1] "=&r"(o1)                                 \
+                   : EQ_DW_TILE_INPUTS, [form] "r"(form), [end] "r"(end)                                             \
                    : EQ_DW_CLOBBERS)
-  if (form == 0) {
-    EQ_DW_PAIRS(EQ_DW_FINISH_RELU);
-  } else {
-    EQ_DW_PAIRS(EQ_DW_FINISH);
-  }
+  EQ_DW_ANY(EQ_DW_FINISH);
 }
 
 #endif

@@ -52,18 +52,15 @@
   EQ_DW_CONSTANT(7, 352) EQ_DW_LOAD(3, x0, "%[a3]")
 #define EQ_DW_ALONG_LATER EQ_DW_LOAD(4, x0, "%[a4]") EQ_DW_LOAD(5, x0, "%[a5]")
 /* Counts come among the sums, far behind what they need. */
-#define EQ_DW_ALONG_COUNT "subs %w[in_line], %w[in_line], #1\n"
-#define EQ_DW_ALONG_WRAP "csel %w[in_line], %w[tiles], %w[in_line], eq\ncsel %[by], %[x_step], %[x_wrap], ne\n"
-#define EQ_DW_ALONG_WRAP_2 "csel %[out_by], %[out_step], %[out_wrap], ne\nsubs %w[left], %w[left], #1\n"
-#define EQ_DW_ALONG_HEAD                                                                                        \
-  EQ_DW_BEGIN_23(smull, 2, 3, 6, 16, 17, 18, 19, 8, 9, "", "")                                                  \
-  EQ_DW_BEGIN_23(smlal, 3, 4, 7, 20, 21, 22, 23, 10, 11, EQ_DW_CONSTANT(6, 368), "ldr q0, [%[x1]]\n"            \
-      EQ_DW_ALONG_COUNT)                                                                                        \
-  EQ_DW_BEGIN_01(smull, 2, 3, 6, 24, 25, 26, 27, 12, 13, EQ_DW_CONSTANT(7, 384), EQ_DW_LOAD(1, x1, "%[a]")      \
-      EQ_DW_ALONG_WRAP)
+#define EQ_DW_ALONG_HEAD                                                                                   \
+  EQ_DW_BEGIN_23(smull, 2, 3, 6, 16, 17, 18, 19, 8, 9, "", "")                                             \
+  EQ_DW_BEGIN_23(smlal, 3, 4, 7, 20, 21, 22, 23, 10, 11, EQ_DW_CONSTANT(6, 368), "ldr q0, [%[x1]]\n"       \
+      EQ_DW_TILE_COUNT)                                                                                    \
+  EQ_DW_BEGIN_01(smull, 2, 3, 6, 24, 25, 26, 27, 12, 13, EQ_DW_CONSTANT(7, 384), EQ_DW_LOAD(1, x1, "%[a]") \
+      EQ_DW_TILE_WRAP)
 #define EQ_DW_ALONG_SUMS                                                                                        \
   EQ_DW_BEGIN_01(smlal, 0, 1, 7, 28, 29, 30, 31, 14, 15, EQ_DW_LOAD(2, x1, "%[a2]"), EQ_DW_LOAD(3, x1, "%[a3]") \
-      EQ_DW_ALONG_WRAP_2)                                                                                       \
+      EQ_DW_TILE_WRAP_2)                                                                                        \
   EQ_DW_MAKE_23(smull, 4, 5, 6, 16, 17, 18, 19, 8, 9, "", "")                                                   \
   EQ_DW_MAKE_23(smlal, 2, 3, 7, 20, 21, 22, 23, 10, 11, EQ_DW_CONSTANT(6, 400), EQ_DW_LOAD(4, x1, "%[a4]"))     \
   EQ_DW_MAKE_01(smull, 1, 2, 6, 24, 25, 26, 27, 12, 13, EQ_DW_CONSTANT(7, 416), EQ_DW_LOAD(5, x1, "%[a5]")      \
@@ -166,7 +163,7 @@ EQ_ALWAYS_INLINE void eq_depthwise_nine(int8_t *out, const int8_t *x, const eq_d
                    EQ_DW_NINE_HEAD "1:\n" EQ_DW_NINE_SUMS finish EQ_DW_NINE_HEAD                   \
                    "cbnz %w[left], 1b\n"                                                           \
                    : EQ_DW_TILE_POINTERS                                                           \
-                   : EQ_DW_TILE_INPUTS                                                             \
+                   : EQ_DW_TILE_INPUTS, [form] "r"(form)                                           \
                    : "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", EQ_DW_CLOBBERS)
   if (form == 0) {
     EQ_DW_NINE(EQ_DW_NINE_RELU(EQ_DW_TILE_MOVE, EQ_DW_NINE_AHEAD, 2, 3, EQ_DW_NINE_LATER, EQ_DW_TILE_STORE_01(16, 17))

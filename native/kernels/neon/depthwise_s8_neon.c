@@ -6,8 +6,10 @@
 
 #include "edgeq/fixed_point.h"
 #include "kernels/kernels.h"
+#include "kernels/neon/depthwise_form_neon.h"
 #include "kernels/neon/depthwise_narrow_neon.h"
 #include "kernels/neon/depthwise_nine_neon.h"
+#include "kernels/neon/depthwise_pairs_neon.h"
 #include "kernels/neon/depthwise_tiles_neon.h"
 #include "kernels/requant.h"
 
@@ -15,41 +17,6 @@ void eq_depthwise_s8_scalar(int8_t *out, const int8_t *x, const int8_t *w, int32
                             const eq_depthwise_window *window, const eq_linear_s8 *linear);
 
 enum { LANES = EQ_DEPTHWISE_LANES, MAX_TAPS = EQ_DEPTHWISE_TAPS };
-
-/* True when high products h can lose EQ_DEPTHWISE_CUT bits and be saturated to 16 before they are shifted, which the
- * smallest and the largest shift tell: more bits are shifted out; and what saturates becomes 255 or more (2^15 >> 7),
- * or nothing does, for 2^14 * taps + |bias| < 2^(15 + 4). */
-static bool can_cut(const eq_linear_s8 *linear, int32_t channels, int32_t taps, int32_t least, int32_t largest) {
-  enum { WIDE = 7 + EQ_DEPTHWISE_CUT };
-  if (largest >= -EQ_DEPTHWISE_CUT) return false;
-  if (least >= -WIDE) return true;
-  const int32_t limit = (1 << (15 + EQ_DEPTHWISE_CUT)) - (taps << 14);
-  int32x4_t low = vdupq_n_s32(0), high = low;
-  for (int32_t c = 0; c < channels; c += 4) {
-    const int32x4_t bias = vld1q_s32(linear->bias + eq_min32(c, channels - 4));
-    low = vminq_s32(low, bias);
-    high = vmaxq_s32(high, bias);
-  }
-  return vmaxvq_s32(high) < limit && vminvq_s32(low) > -limit;
-}
-
-/* How the assembly makes codes, or OTHER where eq_requant_s8 does; channels >= 8. */
-enum { OTHER = -1 };
-static int32_t form_of(const eq_linear_s8 *linear, int32_t channels, int32_t taps) {
-  int8x8_t largest = vld1_s8(linear->shifts + channels - 8), least = largest;
-  for (int32_t c = 0; c + 8 < channels; c += 8) {
-    const int8x8_t shifts = vld1_s8(linear->shifts + c);
-    largest = vmax_s8(largest, shifts);
-    least = vmin_s8(least, shifts);
-  }
-  const int32_t shift = vmaxv_s8(largest);
-  const bool clamped = linear->zero == INT8_MIN && linear->act_min == INT8_MIN;
-  if (linear->mode == EQ_MODE_DOUBLE && shift <= 0) {
-    const bool relu = clamped && linear->act_max == INT8_MAX;
-    return relu && can_cut(linear, channels, taps, vminv_s8(least), shift) ? 0 : EQ_DW_GENERAL;
-  }
-  return linear->mode == EQ_MODE_SINGLE && shift < 0 ? EQ_DW_SINGLE | (clamped ? 0 : EQ_DW_GENERAL) : OTHER;
-}
 
 /* At most LANES channels from `first` on. */
 typedef struct block {
@@ -146,7 +113,7 @@ EQ_ALWAYS_INLINE void run_pixels(int8_t *const *out, const int8_t *const *x, con
   const int32_t taps = b->taps;
   for (int32_t tap = 0; tap + 1 < taps; tap += 2) add_taps(sums, x, lanes, tap, true, P, quads);
   if (taps % 2 != 0) add_taps(sums, x, lanes, taps - 1, false, P, quads);
-  if (b->form != OTHER) {
+  if (b->form != EQ_DW_OTHER) {
     if ((b->form & EQ_DW_SINGLE) != 0) {
       scale(sums, lanes, true, P, quads);
     } else {
@@ -256,20 +223,25 @@ EQ_ALWAYS_INLINE int8_t copy_weights(block *b, const int8_t *w, const size_t wei
   return vminvq_s8(least);
 }
 
-/* Fill in what follows the sums of `quads` * 4 channels from `first` on. */
+/* Fill in what follows the sums of `quads` * 4 channels from `first` on: all, or what assembly that cuts reads. */
 EQ_ALWAYS_INLINE void copy_scales(eq_depthwise_lanes *lanes, const eq_linear_s8 *linear, int32_t first, int32x4_t away,
-                                  int quads) {
+                                  bool cut, int quads) {
   const int32_t *bias = linear->bias + first, *multipliers = linear->multipliers + first;
   const int8_t *shifts = linear->shifts + first;
+  int16x8_t wide[2];
 #pragma GCC unroll 2
   for (int q = 0; q < quads; q += 2) {
-    const int16x8_t wide = vmovl_s8(vld1_s8(shifts + 4 * q));
-    const int32x4_t low = vmovl_s16(vget_low_s16(wide)), high = vmovl_high_s16(wide);
+    wide[q / 2] = vmovl_s8(vld1_s8(shifts + 4 * q));
     vst1q_s32(lanes->bias + 4 * q, vld1q_s32(bias + 4 * q));
     vst1q_s32(lanes->bias + 4 * q + 4, vld1q_s32(bias + 4 * q + 4));
     vst1q_s32(lanes->multipliers + 4 * q, vld1q_s32(multipliers + 4 * q));
     vst1q_s32(lanes->multipliers + 4 * q + 4, vld1q_s32(multipliers + 4 * q + 4));
-    vst1q_s16(lanes->shifts_cut + 4 * q, vaddq_s16(wide, vdupq_n_s16(EQ_DEPTHWISE_CUT)));
+    vst1q_s16(lanes->shifts_cut + 4 * q, vaddq_s16(wide[q / 2], vdupq_n_s16(EQ_DEPTHWISE_CUT)));
+  }
+  if (cut) return;
+#pragma GCC unroll 2
+  for (int q = 0; q < quads; q += 2) {
+    const int32x4_t low = vmovl_s16(vget_low_s16(wide[q / 2])), high = vmovl_high_s16(wide[q / 2]);
     vst1q_s32(lanes->shifts + 4 * q, low);
     vst1q_s32(lanes->shifts + 4 * q + 4, high);
     vst1q_s32(lanes->away + 4 * q, vandq_s32(low, away));
@@ -280,7 +252,7 @@ EQ_ALWAYS_INLINE void copy_scales(eq_depthwise_lanes *lanes, const eq_linear_s8 
 /* What all blocks of a call have in common. */
 static void start_block(block *b, const eq_linear_s8 *linear, int32_t channels, int32_t count) {
   b->linear = linear;
-  b->form = form_of(linear, channels, count);
+  b->form = eq_depthwise_form(linear, channels, count);
   vst1q_u8(b->lanes.top, vdupq_n_u8((uint8_t)(linear->act_max + 128)));
   vst1q_s8(b->lanes.high, vdupq_n_s8((int8_t)linear->act_max));
   vst1q_s8(b->lanes.low, vdupq_n_s8((int8_t)linear->act_min));
@@ -305,8 +277,10 @@ typedef struct job {
 
 /* `quads` * 4 channels from `first` on. */
 EQ_ALWAYS_INLINE void run_channels(const job *j, block *b, int32_t first, int quads) {
+  const bool assembly = quads == 4 && b->taps > 0 && b->form != EQ_DW_OTHER;
+  const bool cut = (b->form == 0 || b->form == EQ_DW_SIGNED) && assembly && j->n_runs > 0;
   b->first = first;
-  copy_scales(&b->lanes, b->linear, first, j->away, quads);
+  copy_scales(&b->lanes, b->linear, first, j->away, cut, quads);
   const int8_t *w = j->w + first;
   /* two products: 128 * (127 + 127) < 2^15 */
   const bool paired = copy_weights(b, w, j->weights, j->count, 1, quads) > INT8_MIN;
@@ -316,13 +290,16 @@ EQ_ALWAYS_INLINE void run_channels(const job *j, block *b, int32_t first, int qu
   }
   int8_t *out = j->out + first;
   const int8_t *x = j->x + first;
-  const bool assembly = quads == 4 && b->taps > 0 && b->form != OTHER;
   if (j->n_runs == 0) run_single_pixels(out, x, b, j->window, j->channels, quads);
   for (const eq_run *r = j->runs; r < j->runs + j->n_runs; r++) {
     if (!assembly) {
       run_tiles(out + r->out, x + r->x, b, &r->tiles, quads);
     } else if (b->taps != 9) {
-      eq_depthwise_any(out + r->out, x + r->x, &r->tiles, &b->lanes, b->taps, b->form);
+      if (cut) {
+        eq_depthwise_pairs(out + r->out, x + r->x, &r->tiles, &b->lanes, b->taps, b->form);
+      } else {
+        eq_depthwise_any(out + r->out, x + r->x, &r->tiles, &b->lanes, b->taps, b->form);
+      }
     } else if (j->along.shared && (j->along.shape.lines == 0 ? r->line : r->column)) {
       eq_depthwise_along(out + r->out, x + r->x, &r->tiles, &b->lanes, b->form);
     } else {
@@ -351,6 +328,7 @@ static void run_layer(int8_t *out, const int8_t *x, const int8_t *w, int32_t cha
       .away = vdupq_n_s32(-(linear->act_min < linear->zero)),
   };
   if (window->pixels * window->lines >= 4) j.n_runs = eq_plan_runs(runs, window, (size_t)channels, j.along.shape);
+  if (window->columns == 1) j.order = (taps){1, window->rows, 0, window->x_row, 0, window->w_row};
   if (j.along.shared && j.along.shape.lines != 0) {
     j.order = (taps){3, 3, window->x_column, window->x_row, window->w_column, window->w_row};
   }
