@@ -13,10 +13,19 @@ enum { ROWS = 16, CHANNELS = 32, INPUTS = 64, MAX_RUNS = 5 };
 
 static int32_t at_least(int32_t x, int32_t low) { return x < low ? low : x; }
 
-/* Weights of every kind: any, weak ones that chain, and chains that break at one place. */
-static void fill_weights(harness *h, int8_t *w, size_t bytes) {
+/* n rows of k weights of every kind: any, chains of four products that no other place could begin, weak ones that chain,
+ * and chains that break at one place. */
+static void fill_weights(harness *h, int8_t *w, int32_t n, int32_t k) {
+  const size_t bytes = (size_t)n * (size_t)k;
   if (chance(h, 50)) {
     fill(h, w, bytes);
+    return;
+  }
+  if (chance(h, 30)) {
+    for (size_t i = 0; i < bytes; i++) {
+      const int32_t eighth = (int32_t)(i % (size_t)k) / 8 % 8, limit = eighth < 2 || eighth > 5 ? 7 : 120;
+      w[i] = (int8_t)draw(h, -limit, limit);
+    }
     return;
   }
   const int32_t limit = draw(h, 1, 64);
@@ -101,7 +110,7 @@ static void run(harness *h) {
   covers(h, m >= ROWS && n >= CHANNELS && k >= INPUTS, m % 4 != 0 || n % 16 != 0 || k % 16 != 0);
 
   int8_t *w = buffer(h, (size_t)n * (size_t)k, 1);
-  fill_weights(h, w, (size_t)n * (size_t)k);
+  fill_weights(h, w, n, k);
   int8_t *packed = buffer(h, (size_t)eq_packed_bytes(h->table->layout, n, k), 16);
   eq_pack_weights(packed, w, h->table->layout, n, k);
   const eq_linear_s8 linear = draw_linear(h, n, 1000 + 20 * k);

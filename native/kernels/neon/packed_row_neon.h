@@ -35,9 +35,12 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
   EQ_ROW_LOW(EQ_MUL) EQ_ROW_HIGH(EQ_MUL) EQ_ROW_LOW(EQ_MLA) EQ_ROW_HIGH(EQ_MLA) EQ_ROW_ADD_PAIRS(op)
 
 /* Single loads: a pair costs a larger core more than two. */
-#define EQ_ROW_WEIGHTS_AT(w0, w1, w2, w3)                                                     \
-  "ldr q1, [x1, #" w0 "]\n" "ldr q2, [x1, #" w1 "]\n" "ldr q3, [x1, #" w2 "]\n" "ldr q4, [x1, #" w3 "]\n" \
-  "ldr q5, [x2, #" w0 "]\n" "ldr q6, [x2, #" w1 "]\n" "ldr q7, [x2, #" w2 "]\n" "ldr q8, [x2, #" w3 "]\n"
+#define EQ_ROW_WEIGHTS_OF(low, high, w0, w1, w2, w3)                                          \
+  "ldr q1, [" low ", #" w0 "]\n" "ldr q2, [" low ", #" w1 "]\n"                               \
+  "ldr q3, [" low ", #" w2 "]\n" "ldr q4, [" low ", #" w3 "]\n"                               \
+  "ldr q5, [" high ", #" w0 "]\n" "ldr q6, [" high ", #" w1 "]\n"                             \
+  "ldr q7, [" high ", #" w2 "]\n" "ldr q8, [" high ", #" w3 "]\n"
+#define EQ_ROW_WEIGHTS_AT(w0, w1, w2, w3) EQ_ROW_WEIGHTS_OF("x1", "x2", w0, w1, w2, w3)
 #define EQ_ROW_WEIGHTS EQ_ROW_WEIGHTS_AT("0", "16", "32", "48") "add x1, x1, #64\n" "add x2, x2, #64\n"
 #define EQ_ROW_RUN                   \
   "ldr x0, [x6], #8\n"               \
@@ -62,9 +65,10 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
 
 /* Two blocks behind each other where there is one run: a pair's first, or later ones. */
 #define EQ_ROW_FIRST_BLOCK                 \
-  "add x1, x2, #16\n"                      \
+  "add x1, x16, #16\n"                     \
   "ldr q0, [x0]\n"                         \
   "add x2, x1, x3\n"                       \
+  "add x16, x16, x3, lsl #1\n"             \
   EQ_ROW_WEIGHTS_AT("0", "16", "32", "48") \
   "add x5, x0, #32\n"
 #define EQ_ROW_NEXT_BLOCK                  \
@@ -173,14 +177,16 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
   } while (0)
 
 /* The same for one run of two blocks or more, two at a time: there is room for the finished pair's codes among a pair's
- * first two. x5 is where in the run, x4 its end, x15 where to go behind the first two blocks: to the pair's end, to two
- * more blocks or to an odd one. The first block's products are added up by `between`, unless they are chained; `begin`
- * and `add` are the second's first products and its sums in a pair's first blocks. */
+ * first two. Chains begin at even blocks, so that an odd one is the last; it follows upon the first two. x5 is where in
+ * the run, x4 the end of its twos, x15 where to go behind the first: to the pair's end, to two more blocks or to the odd
+ * one, x16 the next pair's weights, x17 those of an odd block behind x1 and x2. The first block's products are added up
+ * by `between`, unless they are chained; `begin` and `add` are the second's first products and its sums in a pair's first
+ * blocks. */
 #define EQ_RUN_LONG_ROW(row, product, shift, between, begin, add)                                 \
   do {                                                                                            \
     register const eq_row *job __asm__("x13") = (row);                                            \
     __asm__ volatile(                                                                             \
-        "ldp x2, x3, [x13, #16]\n"                                                                \
+        "ldp x16, x3, [x13, #16]\n"                                                               \
         "ldp x8, x14, [x13, #32]\n"                                                               \
         "ldp x4, x12, [x13, #48]\n"                                                               \
         "ldp x9, x10, [x13, #64]\n"                                                               \
@@ -196,6 +202,9 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
         "cmp x4, #32\n"                                                                           \
         "csel x15, x15, x5, ne\n"                                                                 \
         "add x0, x0, x14\n"                                                                       \
+        "sub x17, x4, #48\n"                                                                      \
+        "lsl x17, x17, #2\n"                                                                      \
+        "and x4, x4, #-32\n"                                                                      \
         "add x4, x4, x0\n"                                                                        \
         EQ_ROW_FIRST_BLOCK                                                                        \
         EQ_ROW_LOW(EQ_MUL) EQ_ROW_HIGH(EQ_MUL) EQ_ROW_LOW(EQ_MLA) EQ_ROW_HIGH(EQ_MLA)             \
@@ -204,11 +213,11 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
         EQ_ROW_ADD_PAIRS(add)                                                                     \
         "br x15\n"                                                                                \
         EQ_WITHIN_A_PAGE /* all of a pair */                                                      \
-        "9:\n" /* an odd block */                                                                 \
-        EQ_ROW_NEXT_BLOCK                                                                         \
-        "add x1, x1, #64\n"                                                                       \
-        "add x2, x2, #64\n"                                                                       \
-        "add x5, x5, #16\n"                                                                       \
+        "9:\n" /* the odd block */                                                                \
+        "add x6, x1, x17\n"                                                                       \
+        "ldr q0, [x4]\n"                                                                          \
+        "add x7, x2, x17\n"                                                                       \
+        EQ_ROW_WEIGHTS_OF("x6", "x7", "0", "16", "32", "48")                                      \
         "cmp x5, x4\n"                                                                            \
         EQ_ROW_SUMS("sadalp")                                                                     \
         "b.eq 2f\n"                                                                               \
@@ -240,10 +249,10 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
         EQ_ROW_CODES                                                                              \
         : "+r"(job)                                                                               \
         :                                                                                         \
-        : "cc", "memory", "x0", "x1", "x2", "x3", "x4", "x5", "x8", "x9", "x10", "x11", "x12",    \
-          "x14", "x15", "v0", "v1", "v2", "v3", "v4", "v5", "v6", "v7", "v8", "v9", "v10", "v11", \
-          "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23",     \
-          "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31");                                \
+        : "cc", "memory", "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10",      \
+          "x11", "x12", "x14", "x15", "x16", "x17", "v0", "v1", "v2", "v3", "v4", "v5", "v6",     \
+          "v7", "v8", "v9", "v10", "v11", "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19", \
+          "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31");    \
   } while (0)
 
 /* All codes of the row in one of the forms RIGHT, UP, AWAY and SINGLE; chained when chains are of 4 products or 8. */
