@@ -22,7 +22,6 @@ from edgeq.paths import native_dir
 GUARD = 64
 FENCED = 1 << 24  # bytes of an arena at most
 PROT_NONE = 0
-_CONSTANT = 0x80000000
 
 
 @cache

@@ -1,12 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * add_s8 against the scalar kernel.
- *
- * A case reaches the full tile with 16 elements. It has a tail when the elements are no multiple of 16. */
-#include <string.h>
-
+ * add_s8 against the scalar kernel. */
+#include "check_binary_s8.h"
 #include "edgeq/fixed_point.h"
 #include "edgeq/ops.h"
-#include "harness.h"
 
 /* A multiplier below 1, often the half that the operand of the larger scale has. */
 static void draw_term(harness *h, int32_t *multiplier, int32_t *shift) {
@@ -33,18 +29,10 @@ static eq_add_params draw_params(harness *h) {
 
 static void run(harness *h) {
   const eq_add_params p = draw_params(h);
-  const int32_t n = chance(h, 3) ? 0 : draw_size(h, 1, 200), kind = draw(h, 0, 9);
-  const int32_t a_step = kind != 0, b_step = kind != 1;
-  covers(h, n >= 16, n % 16 != 0);
-  const size_t bytes = (size_t)n;
-  int8_t *a = buffer(h, a_step == 1 ? bytes : 1, 1), *b = buffer(h, b_step == 1 ? bytes : 1, 1);
-  fill(h, a, a_step == 1 ? bytes : 1);
-  fill(h, b, b_step == 1 ? bytes : 1);
-  int8_t *expected = buffer(h, bytes, 1), *found = kind == 2 ? a : kind == 3 ? b : buffer(h, bytes, 1);
-  h->scalar->add_s8(expected, a, a_step, b, b_step, n, &p);
-  h->table->add_s8(found, a, a_step, b, b_step, n, &p);
-  same(h, found, expected, bytes, "%d elements, steps %d and %d, output %s, mode %d", n, a_step, b_step,
-       kind == 2 ? "over the first operand" : kind == 3 ? "over the second" : "apart", p.mode);
+  const operands o = draw_operands(h);
+  h->scalar->add_s8(o.expected, o.a, o.a_step, o.b, o.b_step, o.n, &p);
+  h->table->add_s8(o.found, o.a, o.a_step, o.b, o.b_step, o.n, &p);
+  same_codes(h, &o, p.mode);
 }
 
 static void bench(harness *h) {

@@ -1,10 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0
- * mul_s8 against the scalar kernel.
- *
- * A case reaches the full tile with 16 elements. It has a tail when the elements are no multiple of 16. */
+ * mul_s8 against the scalar kernel. */
+#include "check_binary_s8.h"
 #include "edgeq/fixed_point.h"
 #include "edgeq/ops.h"
-#include "harness.h"
 
 static void run(harness *h) {
   eq_mul_params p = {.element_bytes = 1, .mode = draw_mode(h)};
@@ -12,18 +10,10 @@ static void run(harness *h) {
   draw_multiplier(h, 10000, -31, 30, &p.multiplier, &p.shift);
   p.act_min = chance(h, 40) ? p.zero : -128;
   p.act_max = chance(h, 30) ? draw(h, p.act_min, 127) : 127;
-  const int32_t n = chance(h, 3) ? 0 : draw_size(h, 1, 200), kind = draw(h, 0, 9);
-  const int32_t a_step = kind != 0, b_step = kind != 1;
-  covers(h, n >= 16, n % 16 != 0);
-  const size_t bytes = (size_t)n, a_bytes = a_step == 1 ? bytes : 1, b_bytes = b_step == 1 ? bytes : 1;
-  int8_t *a = buffer(h, a_bytes, 1), *b = buffer(h, b_bytes, 1);
-  fill(h, a, a_bytes);
-  fill(h, b, b_bytes);
-  int8_t *expected = buffer(h, bytes, 1), *found = kind == 2 ? a : kind == 3 ? b : buffer(h, bytes, 1);
-  h->scalar->mul_s8(expected, a, a_step, b, b_step, n, &p);
-  h->table->mul_s8(found, a, a_step, b, b_step, n, &p);
-  same(h, found, expected, bytes, "%d elements, steps %d and %d, output %s, mode %d", n, a_step, b_step,
-       kind == 2 ? "over the first operand" : kind == 3 ? "over the second" : "apart", p.mode);
+  const operands o = draw_operands(h);
+  h->scalar->mul_s8(o.expected, o.a, o.a_step, o.b, o.b_step, o.n, &p);
+  h->table->mul_s8(o.found, o.a, o.a_step, o.b, o.b_step, o.n, &p);
+  same_codes(h, &o, p.mode);
 }
 
 static void bench(harness *h) {
