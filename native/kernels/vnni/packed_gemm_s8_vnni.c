@@ -17,6 +17,13 @@ enum {
 /* Inputs of a row from `from` on, plus 128, to be multiplied by the weights of all channels. */
 EQ_VNNI_INLINE __m512i spread_inputs(const int8_t *from) { return _mm512_set1_epi32(*(const int32_t *)(const void *)from); }
 
+/* Zero in a register that no other sum begins in: gcc 12 otherwise moves sums that begin alike in every turn of a loop. */
+EQ_VNNI_INLINE __m512i zero_alone(void) {
+  __m512i zero = _mm512_setzero_si512();
+  __asm__("" : "+v"(zero));
+  return zero;
+}
+
 /* Codes of `rows` rows and `groups` groups of channels, both constant, of which only the first rows of the tile are there;
  * `phases` neighbouring blocks of inputs have sums of their own, to hide the instruction's latency in small tiles. */
 EQ_VNNI_INLINE void run_tile(const eq_tile *t, int32_t rows, int32_t groups, int32_t phases) {
@@ -26,7 +33,7 @@ EQ_VNNI_INLINE void run_tile(const eq_tile *t, int32_t rows, int32_t groups, int
   EQ_UNROLL for (int32_t r = 0; r < rows; r++) {
     EQ_UNROLL for (int32_t g = 0; g < groups; g++) {
       acc[r][g][0] = t->slice->bias[g];
-      EQ_UNROLL for (int32_t p = 1; p < phases; p++) acc[r][g][p] = _mm512_setzero_si512();
+      EQ_UNROLL for (int32_t p = 1; p < phases; p++) acc[r][g][p] = zero_alone();
     }
   }
   const int8_t *w = t->slice->w + 4 * EQ_CHANNELS;
@@ -199,59 +206,66 @@ static void run_rows(eq_tile t, int32_t count, const kinds *k) {
   }
 }
 
-/* EQ_SLICE codes of one row whose inputs, plus 128, are at x. Every weight is read once, so that constants are best made where
+/* Codes of one row in `groups` groups of channels, 4 or 8. Every weight is read once, so that constants are best made where
  * they are used: nothing but the codes is stored. */
-EQ_VNNI_INLINE void row_slice(int8_t *out, const int8_t *x, int32_t k, const int8_t *w, size_t group_bytes, int32_t first,
-                              const eq_linear_s8 *linear, const eq_requant_form *f, bool away) {
+EQ_VNNI_INLINE void run_row(int8_t *out, const int8_t *x, int32_t k, const int8_t *w, size_t group_bytes, int32_t first,
+                            const eq_linear_s8 *linear, const eq_requant_form *f, int32_t groups) {
   const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
-  __m512i acc[4][4], y[4];
-  EQ_UNROLL for (int32_t g = 0; g < 4; g++) {
-    const __m512i sums = _mm512_loadu_si512(w + (size_t)g * group_bytes);
+  const __m512i flip = _mm512_set1_epi8((char)0x80);
+  const int32_t phases = 16 / groups; /* neighbouring blocks with sums of their own, to hide latency */
+  const int8_t *weights[8];
+  __m512i acc[8][4];
+  EQ_UNROLL for (int32_t g = 0; g < groups; g++) {
+    weights[g] = w + (size_t)g * group_bytes;
+    const __m512i sums = _mm512_loadu_si512(weights[g]);
+    weights[g] += 4 * EQ_CHANNELS;
     acc[g][0] = _mm512_sub_epi32(_mm512_loadu_si512(linear->bias + first + g * EQ_CHANNELS), _mm512_slli_epi32(sums, 7));
-    EQ_UNROLL for (int32_t p = 1; p < 4; p++) acc[g][p] = _mm512_setzero_si512();
+    EQ_UNROLL for (int32_t p = 1; p < phases; p++) acc[g][p] = zero_alone();
   }
-  w += 4 * EQ_CHANNELS;
   const int8_t *end = x + k;
-  for (; x + 16 <= end; x += 16, w += 256) {
-    EQ_UNROLL for (int32_t p = 0; p < 4; p++) {
-      const __m512i in = _mm512_set1_epi32(*(const int32_t *)(const void *)(x + 4 * p));
-      EQ_UNROLL for (int32_t g = 0; g < 4; g++) {
-        acc[g][p] = _mm512_dpbusd_epi32(acc[g][p], in, _mm512_loadu_si512(w + (size_t)g * group_bytes + 64 * p));
+  for (const int8_t *whole = x + k % (4 * phases); x < whole; x += 4) {
+    const __m512i in = _mm512_xor_si512(spread_inputs(x), flip);
+    EQ_UNROLL for (int32_t g = 0; g < groups; g++) {
+      acc[g][0] = _mm512_dpbusd_epi32(acc[g][0], in, _mm512_loadu_si512(weights[g]));
+      weights[g] += 64;
+    }
+  }
+  for (; x < end; x += 4 * phases) {
+    EQ_UNROLL for (int32_t p = 0; p < phases; p++) {
+      const __m512i in = _mm512_xor_si512(spread_inputs(x + 4 * p), flip);
+      EQ_UNROLL for (int32_t g = 0; g < groups; g++) {
+        acc[g][p] = _mm512_dpbusd_epi32(acc[g][p], in, _mm512_loadu_si512(weights[g] + 64 * p));
       }
     }
+    EQ_UNROLL for (int32_t g = 0; g < groups; g++) weights[g] += 64 * phases;
   }
-  for (; x < end; x += 4, w += 64) {
-    const __m512i in = _mm512_set1_epi32(*(const int32_t *)(const void *)x);
-    EQ_UNROLL for (int32_t g = 0; g < 4; g++) {
-      acc[g][0] = _mm512_dpbusd_epi32(acc[g][0], in, _mm512_loadu_si512(w + (size_t)g * group_bytes));
+  EQ_UNROLL for (int32_t slice = 0; slice < groups; slice += 4) {
+    __m512i y[4];
+    EQ_UNROLL for (int32_t i = 0; i < 4; i++) {
+      const int32_t g = slice + i, channel = first + g * EQ_CHANNELS;
+      __m512i sum = acc[g][0];
+      EQ_UNROLL for (int32_t p = 1; p < phases; p++) sum = _mm512_add_epi32(sum, acc[g][p]);
+      const __m128i shifts = _mm_loadu_si128((const __m128i *)(const void *)(linear->shifts + channel));
+      eq_requant16 r;
+      eq_requant16_set(&r, _mm512_loadu_si512(linear->multipliers + channel), eq_right_shifts(shifts), linear);
+      y[i] = f->away ? eq_requant16_apply(sum, &r, f, true) : eq_requant16_apply(sum, &r, f, false);
     }
+    _mm512_storeu_si512(out + first + slice * EQ_CHANNELS, _mm512_permutexvar_epi32(order, eq_pack64(y, f)));
   }
-  EQ_UNROLL for (int32_t g = 0; g < 4; g++) {
-    const int32_t from = first + g * EQ_CHANNELS;
-    const __m512i sum = _mm512_add_epi32(_mm512_add_epi32(acc[g][0], acc[g][1]), _mm512_add_epi32(acc[g][2], acc[g][3]));
-    const __m128i shifts = _mm_loadu_si128((const __m128i *)(const void *)(linear->shifts + from));
-    eq_requant16 r;
-    eq_requant16_set(&r, _mm512_loadu_si512(linear->multipliers + from), eq_right_shifts(shifts), linear);
-    y[g] = eq_requant16_apply(sum, &r, f, away);
-  }
-  _mm512_storeu_si512(out + first, _mm512_permutexvar_epi32(order, eq_pack64(y, f)));
 }
 
-/* The first channels of a product of one row that is one short run, in whole slices as long as their shifts allow; returns
- * how many there were. */
-EQ_VNNI static int32_t run_row(int8_t *out, const eq_gemm_rows *x, const int8_t *w, size_t group_bytes, int32_t n,
-                               const eq_linear_s8 *linear, const eq_requant_form *form) {
-  if (x->n_runs != 1 || x->run > EQ_TILE_COPY_BYTES) return 0;
-  _Alignas(64) int8_t copy[EQ_TILE_COPY_BYTES];
-  eq_copy_rows(copy, EQ_TILE_COPY_BYTES, x->runs[0], 0, 1, x->run);
+/* The first channels of a product of one row that is one run, in whole slices as long as their shifts allow; returns how
+ * many there were. */
+EQ_VNNI static int32_t run_one_row(int8_t *out, const eq_gemm_rows *x, const int8_t *w, size_t group_bytes, int32_t n,
+                                   const eq_linear_s8 *linear, const eq_requant_form *form) {
+  if (x->n_runs != 1 || !eq_shifts_right(linear->shifts, n)) return 0;
+  const size_t slice_bytes = group_bytes * (EQ_SLICE / EQ_CHANNELS);
   int32_t first = 0;
-  for (; first + EQ_SLICE <= n && eq_shifts_right(linear->shifts + first, EQ_SLICE); first += EQ_SLICE) {
-    const int8_t *weights = w + (size_t)(first / EQ_CHANNELS) * group_bytes;
-    if (form->away) {
-      row_slice(out, copy, x->run, weights, group_bytes, first, linear, form, true);
-    } else {
-      row_slice(out, copy, x->run, weights, group_bytes, first, linear, form, false);
-    }
+  for (; first + 2 * EQ_SLICE <= n; first += 2 * EQ_SLICE, w += 2 * slice_bytes) {
+    run_row(out, x->runs[0], x->run, w, group_bytes, first, linear, form, 8);
+  }
+  for (; first + EQ_SLICE <= n; first += EQ_SLICE, w += slice_bytes) {
+    run_row(out, x->runs[0], x->run, w, group_bytes, first, linear, form, 4);
   }
   return first;
 }
@@ -269,7 +283,7 @@ EQ_VNNI void eq_packed_gemm_s8_vnni(int8_t *out, size_t out_stride, const eq_gem
   eq_slice s;
   eq_tile_memory memory;
   s.group_bytes = eq_packed_group_bytes(EQ_LAYOUT_C16K4, x->n_runs * x->run);
-  const int32_t done = m == 1 ? run_row(out, x, w, s.group_bytes, n, linear, &form) : 0;
+  const int32_t done = m == 1 ? run_one_row(out, x, w, s.group_bytes, n, linear, &form) : 0;
   const bool thirds = m > 4 && are_thirds(x, n);
   const int32_t slice = thirds ? 2 * EQ_CHANNELS : EQ_SLICE;
   /* rows that out follows through memory are finished a tile after the other */
