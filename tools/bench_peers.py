@@ -178,7 +178,10 @@ def main() -> int:
         if not path.is_file():
             print(f"{path.stem:26}absent from {path.parent}")
             continue
-        found = compare(path, rounds=options.rounds)
+        try:
+            found = compare(path, rounds=options.rounds)
+        except ImportError as error:
+            sys.exit(f"bench_peers: LiteRT is needed: {error}")
         results.append(found)
         times = (f"{1e6 * found.seconds[n]:14.1f}" if n in found.seconds else f"{'absent':>14}" for n in
                  (EDGEQ_C, LITERT_C, EDGEQ, LITERT, ORT))  # fmt: skip

@@ -75,7 +75,10 @@ CORES = (
 
 def output_of(command: Sequence[str | Path], *, text: str = "") -> str:
     """Run a command and return what it prints; exit with what it complains of if it fails."""
-    done = subprocess.run([str(part) for part in command], input=text, capture_output=True, text=True, check=False)
+    try:
+        done = subprocess.run([str(part) for part in command], input=text, capture_output=True, text=True, check=False)
+    except OSError as error:
+        sys.exit(f"cannot start {command[0]}: {error.strerror}")
     if done.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))}: status {done.returncode}\n{done.stderr[-2000:]}")
     return done.stdout

@@ -24,6 +24,7 @@ import edgeq.analysis.predict as predict
 from edgeq import api
 from edgeq.analysis.predict import FEATURES, OTHER, CostTable, features, kind_of
 from edgeq.board import load_board
+from edgeq.device.cycle_model import PACKAGE, find_tools
 from edgeq.errors import EdgeqError
 
 BOARDS = {"a53": "raspberry-pi-3", "a72": "raspberry-pi-4", "a76": "raspberry-pi-5"}
@@ -154,13 +155,18 @@ def main() -> int:
     paths = sorted(folder.glob("*_int8.tflite"))
     if len(paths) < 3:
         parser.error(f"{folder} holds {len(paths)} models called *_int8.tflite, at least 3 are needed")
+    unknown = [core for core in options.cores.split(",") if core not in BOARDS]
+    if unknown:
+        parser.error(f"there is no core {unknown[0]!r}; cores are {', '.join(BOARDS)}")
+    if find_tools() is None:
+        parser.error(f"cycles are modelled with llvm-mca, which is not installed; apt-get install {PACKAGE}")
     for core in options.cores.split(","):
         board = load_board(BOARDS[core])
         samples, isa = measure(board.name, paths)
         table = table_of(
             samples, f"{len(samples)} steps of {len(paths)} int8 models and of single layers, {isa} kernels, llvm-mca"
         )
-        (predict._COSTS / f"{board.cpu}.toml").write_text(as_toml(table))
+        (predict.COSTS / f"{board.cpu}.toml").write_text(as_toml(table))
         print(f"{board.cpu}: measured over predicted {table.low:.3f} to {table.high:.3f}")
         for name, ratio in table.models.items():
             print(f"  {name:32} {ratio:.3f}")

@@ -25,7 +25,7 @@ UNIT = "cycles:modelled"
 FEATURES = ("call", "row", "output", "byte", "mac", "patch", "edge")
 OTHER = "other"  # what a kind of step costs that no measured model has
 FEW_CHANNELS = 4  # input channels up to which a convolution is a first layer
-_COSTS = Path(__file__).with_name("costs")
+COSTS = Path(__file__).with_name("costs")
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ def predict(plan: Plan, board: Board) -> Prediction | None:
 @cache
 def cost_table(cpu: str) -> CostTable | None:
     """Read the table of a core, None when there is none."""
-    path = _COSTS / f"{cpu}.toml"
+    path = COSTS / f"{cpu}.toml"
     return CostTable(**tomllib.loads(path.read_text())) if path.is_file() else None
 
 
