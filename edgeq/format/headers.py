@@ -79,6 +79,7 @@ def format_header() -> str:
         "EQ_FORMAT_MINOR": layout.MINOR,
         "EQ_KERNEL_ABI": layout.KERNEL_ABI,
         **{f"EQ_LAYOUT_{name.upper()}": code for code, name in layout.layout_names().items()},
+        "EQ_MAX_LAYOUT": max(layout.layout_names()),
         "EQ_FLAG_KEEPS_TENSORS": layout.FLAG_KEEPS_TENSORS,
         "EQ_KNOWN_FLAGS": layout.KNOWN_FLAGS,
         "EQ_MAX_RANK": layout.MAX_RANK,

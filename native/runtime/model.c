@@ -24,7 +24,7 @@ static eq_status check_header(const eq_header_record *h, size_t n_bytes) {
   if (h->header_bytes < sizeof *h || h->header_bytes % 16 != 0) return EQ_ERR_HEADER;
   if (eq_crc32(0, h, offsetof(eq_header_record, header_crc)) != h->header_crc) return EQ_ERR_HEADER;
   if ((h->flags & ~(uint32_t)EQ_KNOWN_FLAGS) != 0 || h->kernel_abi != EQ_KERNEL_ABI) return EQ_ERR_VERSION;
-  if (h->layout > EQ_LAYOUT_C16K4) return EQ_ERR_LAYOUT;
+  if (h->layout > EQ_MAX_LAYOUT) return EQ_ERR_LAYOUT;
   if (h->arena_bytes % 16 != 0 || h->arena_bytes >= EQ_LOCATION_CONSTANT) return EQ_ERR_HEADER;
   for (size_t i = 0; i < sizeof h->reserved / sizeof h->reserved[0]; i++) {
     if (h->reserved[i] != 0) return EQ_ERR_HEADER;

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import struct
 from functools import cache
@@ -16,7 +17,7 @@ from loader import header_offsets, mended, open_status, with_longer_header
 
 from edgeq.compile.plan import Plan
 from edgeq.compile.planner import make_plan
-from edgeq.errors import EdgeqError
+from edgeq.errors import EdgeqError, ModelFormatError
 from edgeq.format import layout
 from edgeq.format.read import read_model
 from edgeq.format.write import write_model
@@ -154,6 +155,18 @@ def _with_metadata(text: bytes) -> bytes:
 @given(st.binary(max_size=400), st.booleans())
 def test_any_bytes_give_one_kind_of_error(data: bytes, starts_like_a_model: bool) -> None:
     assert _refused(layout.MAGIC.to_bytes(4, "little") + data if starts_like_a_model else data)
+
+
+def test_the_layouts_of_weights_are_known_by_their_codes() -> None:
+    plan, data = _small()
+    for code in layout.layout_names():
+        assert open_status(write_model(dataclasses.replace(plan, layout=code))) == "EQ_OK"
+    header = layout.HEADER.unpack(data, 0)
+    header.update(layout=max(layout.layout_names()) + 1)
+    newer = mended(layout.HEADER.pack(**header) + data[layout.HEADER.size_bytes :])
+    assert open_status(newer) == "EQ_ERR_LAYOUT"
+    with pytest.raises(ModelFormatError, match=f"layout {header['layout']}: made by a newer edgeq"):
+        read_model(newer)
 
 
 def test_a_newer_minor_version_may_append_to_the_header() -> None:

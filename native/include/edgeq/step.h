@@ -29,7 +29,7 @@ typedef struct eq_step_io {
   const uint16_t *operands;
   uint32_t n_inputs;
   uint32_t n_outputs;
-  void *scratch; /* 16-byte aligned; as many bytes as the step's Python class asks for */
+  void *scratch; /* 16-byte aligned; at least as many bytes as the step's Python class asks for */
   uint32_t scratch_bytes;
   const struct eq_kernels *kernels;
   uint32_t layout; /* the order of weights, EQ_LAYOUT_... */
