@@ -179,16 +179,15 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
 /* The same for one run of two blocks or more, two at a time: there is room for the finished pair's codes among a pair's
  * first two. Chains begin at even blocks, so that an odd one is the last; it follows upon the first two. x5 is where in
  * the run, x4 the end of its twos, x15 where to go behind the first: to the pair's end, to two more blocks or to the odd
- * one, x16 the next pair's weights, x17 those of an odd block behind x1 and x2. The first block's products are added up
- * by `between`, unless they are chained; `begin` and `add` are the second's first products and its sums in a pair's first
- * blocks. */
+ * one, x16 the next pair's weights, x17 bytes of the run. The first block's products are added up by `between`, unless
+ * they are chained; `begin` and `add` are the second's first products and its sums in a pair's first blocks. */
 #define EQ_RUN_LONG_ROW(row, product, shift, between, begin, add)                                 \
   do {                                                                                            \
     register const eq_row *job __asm__("x13") = (row);                                            \
     __asm__ volatile(                                                                             \
         "ldp x16, x3, [x13, #16]\n"                                                               \
         "ldp x8, x14, [x13, #32]\n"                                                               \
-        "ldp x4, x12, [x13, #48]\n"                                                               \
+        "ldp x17, x12, [x13, #48]\n"                                                              \
         "ldp x9, x10, [x13, #64]\n"                                                               \
         "ldr x0, [x13]\n"                                                                         \
         "ldr x11, [x13, #80]\n"                                                                   \
@@ -196,15 +195,13 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
         "ldr x0, [x0]\n"                                                                          \
         "adr x15, 8f\n"                                                                           \
         "adr x5, 9f\n"                                                                            \
-        "tst x4, #16\n"                                                                           \
+        "tst x17, #16\n"                                                                          \
         "csel x15, x15, x5, eq\n"                                                                 \
         "adr x5, 2f\n"                                                                            \
-        "cmp x4, #32\n"                                                                           \
+        "cmp x17, #32\n"                                                                          \
         "csel x15, x15, x5, ne\n"                                                                 \
         "add x0, x0, x14\n"                                                                       \
-        "sub x17, x4, #48\n"                                                                      \
-        "lsl x17, x17, #2\n"                                                                      \
-        "and x4, x4, #-32\n"                                                                      \
+        "and x4, x17, #-32\n"                                                                     \
         "add x4, x4, x0\n"                                                                        \
         EQ_ROW_FIRST_BLOCK                                                                        \
         EQ_ROW_LOW(EQ_MUL) EQ_ROW_HIGH(EQ_MUL) EQ_ROW_LOW(EQ_MLA) EQ_ROW_HIGH(EQ_MLA)             \
@@ -214,10 +211,10 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
         "br x15\n"                                                                                \
         EQ_WITHIN_A_PAGE /* all of a pair */                                                      \
         "9:\n" /* the odd block */                                                                \
-        "add x6, x1, x17\n"                                                                       \
+        "add x6, x1, x17, lsl #2\n"                                                               \
         "ldr q0, [x4]\n"                                                                          \
-        "add x7, x2, x17\n"                                                                       \
-        EQ_ROW_WEIGHTS_OF("x6", "x7", "0", "16", "32", "48")                                      \
+        "add x7, x2, x17, lsl #2\n"                                                               \
+        EQ_ROW_WEIGHTS_OF("x6", "x7", "-192", "-176", "-160", "-144") /* x1 is at the third block */ \
         "cmp x5, x4\n"                                                                            \
         EQ_ROW_SUMS("sadalp")                                                                     \
         "b.eq 2f\n"                                                                               \
