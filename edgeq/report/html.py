@@ -9,7 +9,7 @@ from html import escape
 from edgeq.analysis.cost import Cost
 from edgeq.compile.plan import Plan, lifetimes
 from edgeq.ir.result import Profile
-from edgeq.report.table import count, percent, predicted, printable, size
+from edgeq.report.table import cost_facts, count, percent, printable, profile_facts, size
 
 _WIDTH, _HEIGHT = 900, 260  # pixels of the memory picture
 
@@ -32,19 +32,6 @@ def profile_page(profile: Profile, plan: Plan) -> str:
     units = list(profile.totals)
     unit = units[-1]
     whole = profile.totals[unit].median or 1.0
-    where = f"{profile.board}, emulated" if profile.emulated else profile.board
-    facts = [
-        ("on", f"{where} ({profile.isa}, threads: {profile.threads})"),
-        ("inferences", count(profile.inferences)),
-        *(
-            (f"{name} per inference", f"min {count(s.minimum)}, median {count(s.median)}, p90 {count(s.p90)}")
-            for name, s in profile.totals.items()
-        ),
-        ("MACs", count(profile.macs)),
-        ("arena", f"{size(profile.arena_bytes)}, lower bound {size(profile.arena_lower_bound_bytes)}"),
-        ("model file", size(profile.model_bytes)),
-        *(("note", note) for note in profile.notes),
-    ]
     rows = [
         (
             (
@@ -62,7 +49,7 @@ def profile_page(profile: Profile, plan: Plan) -> str:
         for step in profile.steps
     ]
     columns = ("#", "layer", "operator", *units, "share", "MACs", "of peak", "bytes moved")
-    return _page(f"Profile of {profile.model}", [_facts(facts), _bars(columns, rows), _memory(plan)])
+    return _page(f"Profile of {profile.model}", [_facts(profile_facts(profile)), _bars(columns, rows), _memory(plan)])
 
 
 def cost_page(cost: Cost) -> str:
@@ -72,23 +59,24 @@ def cost_page(cost: Cost) -> str:
         cells = ((item.node, item.op, item.reason, item.hint) for item in cost.unsupported)
         body = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in cells)
         return _page(title, [f"<p>These nodes cannot be converted.</p><table>{body}</table>"])
-    facts = [
-        ("MACs", count(cost.macs)),
-        ("parameters", count(cost.parameters)),
-        ("arena", f"{size(cost.arena_bytes)}, lower bound {size(cost.lower_bound_bytes)}"),
-        ("peak at", ", ".join(layer.name for layer in cost.peak_layers)),
-        ("model file", size(cost.model_bytes)),
-    ]
-    if cost.board is not None:
-        facts.append((cost.board, "fits" if cost.fits else f"does not fit: {size(cost.missing_bytes)} are missing"))
-    if cost.time is not None:
-        facts.append((f"predicted {cost.time.unit}", predicted(cost.time)))
+    predictions = () if cost.time is None else ("predicted cycles",)
     rows = [
-        ((str(i.index), i.name, i.op, *map(count, (i.macs, i.bytes_moved, i.live_bytes))), float(i.live_bytes))
+        (
+            (
+                str(i.index),
+                i.name,
+                i.op,
+                count(i.macs),
+                *(count(round(i.cycles or 0)) for _ in predictions),
+                count(i.bytes_moved),
+                count(i.live_bytes),
+            ),
+            float(i.live_bytes),
+        )
         for i in cost.layers
     ]
-    columns = ("#", "layer", "operator", "MACs", "bytes moved", "live bytes")
-    return _page(title, [_facts(facts), _bars(columns, rows), _memory(cost.plan)])
+    columns = ("#", "layer", "operator", "MACs", *predictions, "bytes moved", "live bytes")
+    return _page(title, [_facts(cost_facts(cost)), _bars(columns, rows), _memory(cost.plan)])
 
 
 def _page(title: str, parts: Iterable[str]) -> str:

@@ -171,21 +171,7 @@ def show_cost(console: Console, cost: Cost) -> None:
             title=f"{cost.model}: {len(cost.unsupported)} unsupported",
         )
         return
-    about = "" if cost.exact_model_bytes else ", give or take the digits of its scales"
-    rows = [
-        ("model", cost.model),
-        ("MACs", count(cost.macs) + _removed(cost)),
-        ("parameters", count(cost.parameters)),
-        ("arena", f"{size(cost.arena_bytes)} (no placement can need less than {size(cost.lower_bound_bytes)})"),
-        ("peak at", ", ".join(layer.name for layer in cost.peak_layers) or "no layer"),
-        ("held there", ", ".join(f"{_first_name(name)} ({size(held)})" for name, held in cost.peak_tensors)),
-        ("model file", size(cost.model_bytes) + about),
-    ]
-    if cost.board is not None:
-        rows.append(("board", _room(cost)))
-    if cost.time is not None:
-        rows.append((f"predicted {cost.time.unit}", predicted(cost.time)))
-    facts(console, rows)
+    facts(console, cost_facts(cost))
     console.print()
     peak = max((layer.live_bytes for layer in cost.layers), default=0)
     predictions = () if cost.time is None else (">predicted cycles",)
@@ -208,7 +194,26 @@ def show_cost(console: Console, cost: Cost) -> None:
     )
 
 
-def predicted(time: Prediction) -> str:
+def cost_facts(cost: Cost) -> list[tuple[str, str]]:
+    """Say what a supported model needs, in rows of a name and a text."""
+    about = "" if cost.exact_model_bytes else ", give or take the digits of its scales"
+    rows = [
+        ("model", cost.model),
+        ("MACs", count(cost.macs) + _removed(cost)),
+        ("parameters", count(cost.parameters)),
+        ("arena", f"{size(cost.arena_bytes)} (no placement can need less than {size(cost.lower_bound_bytes)})"),
+        ("peak at", ", ".join(layer.name for layer in cost.peak_layers) or "no layer"),
+        ("held there", ", ".join(f"{_first_name(name)} ({size(held)})" for name, held in cost.peak_tensors)),
+        ("model file", size(cost.model_bytes) + about),
+    ]
+    if cost.board is not None:
+        rows.append(("board", _room(cost)))
+    if cost.time is not None:
+        rows.append((f"predicted {cost.time.unit}", _predicted(cost.time)))
+    return rows
+
+
+def _predicted(time: Prediction) -> str:
     """Write a prediction with its range; one core, caches and branches perfect."""
     return f"{time.median:,.0f} ({time.low:,.0f} to {time.high:,.0f}), one core"
 
@@ -224,27 +229,8 @@ def _room(cost: Cost) -> str:
 
 def show_profile(console: Console, profile: Profile) -> None:
     """Print where the work goes; an emulated profile is in its own unit and never in time."""
-    where = f"{profile.board}, emulated" if profile.emulated else profile.board
     total = profile.totals[profile.unit]
-    facts(
-        console,
-        [
-            ("model", profile.model),
-            ("on", f"{where} ({profile.isa}, {profile.threads} thread{'s' if profile.threads != 1 else ''})"),
-            ("inferences", count(profile.inferences)),
-            ("MACs", count(profile.macs)),
-            *(
-                (
-                    "time" if unit == "ns" else unit,
-                    f"min {_amount(s.minimum, unit)}, median {_amount(s.median, unit)}, p90 {_amount(s.p90, unit)}",
-                )
-                for unit, s in profile.totals.items()
-            ),
-            ("arena", f"{size(profile.arena_bytes)} (lower bound {size(profile.arena_lower_bound_bytes)})"),
-            ("model file", size(profile.model_bytes)),
-            *(("note", note) for note in profile.notes),
-        ],
-    )
+    facts(console, profile_facts(profile))
     console.print()
     units = list(profile.totals)
     whole = total.median
@@ -266,6 +252,27 @@ def show_profile(console: Console, profile: Profile) -> None:
             for step in profile.steps
         ),
     )
+
+
+def profile_facts(profile: Profile) -> list[tuple[str, str]]:
+    """Say what was measured where, in rows of a name and a text."""
+    where = f"{profile.board}, emulated" if profile.emulated else profile.board
+    return [
+        ("model", profile.model),
+        ("on", f"{where} ({profile.isa}, {profile.threads} thread{'s' if profile.threads != 1 else ''})"),
+        ("inferences", count(profile.inferences)),
+        ("MACs", count(profile.macs)),
+        *(
+            (
+                "time" if unit == "ns" else unit,
+                f"min {_amount(s.minimum, unit)}, median {_amount(s.median, unit)}, p90 {_amount(s.p90, unit)}",
+            )
+            for unit, s in profile.totals.items()
+        ),
+        ("arena", f"{size(profile.arena_bytes)} (lower bound {size(profile.arena_lower_bound_bytes)})"),
+        ("model file", size(profile.model_bytes)),
+        *(("note", note) for note in profile.notes),
+    ]
 
 
 def _amount(value: float, unit: str) -> str:
