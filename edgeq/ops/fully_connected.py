@@ -52,7 +52,8 @@ class FullyConnected(Op):
     def fold(self, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor], *, rounding: Rounding) -> Fold:
         """Fold to a convolution, or to a matrix product when the weights are computed at run time.
 
-        LiteRT's reference kernel multiplies by a double and rounds half away from zero, hence mode EXACT.
+        LiteRT's reference kernel multiplies by a double and rounds half away from zero, hence mode EXACT; SINGLE where
+        it is the same.
         """
         self.infer_shape(inputs)
         x, w, y = required(inputs, 0, "input"), required(inputs, 1, "weights"), outputs[0]
