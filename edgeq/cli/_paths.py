@@ -18,11 +18,13 @@ def recipe_path(output: Path) -> Path:
 def require_new_files(outputs: Sequence[Path | str | None], *, inputs: Sequence[Path | None]) -> None:
     """Refuse an output that is one of the inputs or another output, a directory, or in a folder that does not exist.
 
-    None is an option that was not given, and "-" is standard output. Raises UsageError for the first two, StorageError
-    for the others.
+    None is an option that was not given. "-" is standard output for reports as JSON, which come as text, and refused
+    for the rest. Raises UsageError for the first two and for "-", StorageError for the others.
     """
-    written = [Path(output) for output in outputs if output is not None and str(output) != "-"]
+    written = [Path(output) for output in outputs if output is not None and output != "-"]
     for number, output in enumerate(written):
+        if str(output) == "-":
+            raise UsageError("only --json writes to standard output", hint="give the output a name")
         if output.is_dir():
             raise StorageError(f"cannot write {str(output)!r}: it is a directory")
         if not output.parent.is_dir():
