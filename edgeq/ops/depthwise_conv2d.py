@@ -24,6 +24,7 @@ from edgeq.ops.packing import PORTABLE, depthwise_chains
 
 BAND_LINES = 4  # the least lines of output that are made from one band of the image
 BAND_PIXELS = 2048  # of an image, at most: copying costs as much as its pixels, blocks at its border only set-up
+BAND_CHANNELS = 16  # set-up is the same for this many channels as for fewer
 BAND_BYTES = 16384  # of a band, half a small first-level cache
 SLACK = 16  # bytes behind a band that may be written
 
@@ -72,7 +73,7 @@ class DepthwiseConv2dStep(Step):
 
     def fast_scratch_bytes(self) -> int:
         """Return room for a band of the image with its padding, where bands are worth copying."""
-        if self.input[1] * self.input[2] > BAND_PIXELS:
+        if self.input[1] * self.input[2] * min(self.input[3], BAND_CHANNELS) > BAND_PIXELS * BAND_CHANNELS:
             return self.scratch_bytes()
         rows, columns = ((self.kernel[axis] - 1) * self.dilation[axis] + 1 for axis in range(2))
         line = ((self.output[2] - 1) * self.stride[1] + columns) * self.input[3]

@@ -10,10 +10,11 @@
 
 enum { N, H, W, C };
 enum {
-  BIASES = 3,     /* as many as the blocks of a line have, for windows that reach one pixel beyond either end */
-  BAND_LINES = 4, /* at least, of output, in a band of the image that is copied */
-  BAND_PIXELS = 2048, /* of an image, at most: copying costs as much as its pixels, blocks at its border only set-up */
-  SLACK = 16,     /* bytes behind a band that may be written */
+  BIASES = 3, /* as many as the blocks of a line have, for windows that reach one pixel beyond either end */
+  BAND_LINES = 4, /* at least, of output, in a band of the image that is copied; every band but the last has a multiple */
+  BAND_PIXELS = 2048, /* of an image, at most: copying costs as much as its pixels, blocks at its border only set-up, */
+  BAND_CHANNELS = 16, /* which is the same for this many channels as for fewer */
+  SLACK = 16,         /* bytes behind a band that may be written */
 };
 
 /* Packed weights are row-major ones followed by how many taps may be chained, see eq_find_chains. */
@@ -177,13 +178,14 @@ static uint64_t reach(const eq_depthwise_conv2d_params *p, int32_t axis, int32_t
 static int32_t band_lines(const eq_step_io *io, const eq_depthwise_conv2d_params *p) {
   const span rows = find_span(0, p, 0), columns = find_span(0, p, 1);
   if (rows.to == p->output[H] && columns.to == p->output[W]) return 0;
-  if (eq_volume2(p->input[H], p->input[W]) > BAND_PIXELS) return 0;
+  const uint64_t pixels = eq_volume2(p->input[H], p->input[W]);
+  if (pixels * (uint32_t)eq_min32(p->input[C], BAND_CHANNELS) > BAND_PIXELS * BAND_CHANNELS) return 0;
   const uint64_t line = reach(p, 1, p->output[W]) * (uint32_t)p->input[C];
   if (line + SLACK > io->scratch_bytes) return 0; /* so that no product passes 2^62 */
   if (line * reach(p, 0, eq_min32(BAND_LINES, p->output[H])) + SLACK > io->scratch_bytes) return 0;
-  int32_t lines = eq_min32(BAND_LINES, p->output[H]);
-  while (lines < p->output[H] && line * reach(p, 0, lines + 1) + SLACK <= io->scratch_bytes) lines++;
-  return lines;
+  const uint32_t rows_fit = (io->scratch_bytes - SLACK) / (uint32_t)line;
+  const uint32_t lines = (rows_fit - (uint32_t)reach(p, 0, 1)) / (uint32_t)p->stride[0] + 1;
+  return lines < (uint32_t)p->output[H] ? (int32_t)(lines - lines % BAND_LINES) : p->output[H];
 }
 
 /* Output lines from .. to of an image, through a copy of a band of it that has the padding in place. */

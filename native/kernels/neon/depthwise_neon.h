@@ -151,6 +151,9 @@ _Static_assert(offsetof(eq_depthwise_lanes, weights) == 336 && offsetof(eq_depth
       "v30",                                                                                                     \
       "v31"
 
+/* In front of what is less than 2048 bytes long, so that it lies in one page. */
+#define EQ_DW_WITHIN_A_PAGE "b 0f\n.p2align 11\n0:\n"
+
 /* How the assembly makes codes of sums. */
 enum {
   EQ_DW_GENERAL = 1,                /* negative results may stay; otherwise they all become code -128, that of 0 */

@@ -156,8 +156,8 @@
 EQ_ALWAYS_INLINE void eq_depthwise_nine(int8_t *out, const int8_t *x, const eq_depthwise_tiles *t,
                                         const eq_depthwise_lanes *b, int32_t form) {
   EQ_DW_TILE_STATE;
-#define EQ_DW_NINE(finish)                                                                         \
-  __asm__ volatile("add x16, %[b], #2416\nldp x9, x10, [x16, #8]\nldp x11, x12, [x16, #24]\n"      \
+#define EQ_DW_NINE(place, finish)                                                                         \
+  __asm__ volatile(place "add x16, %[b], #2416\nldp x9, x10, [x16, #8]\nldp x11, x12, [x16, #24]\n"      \
                    "ldp x13, x14, [x16, #40]\nldp x15, x16, [x16, #56]\n" /* the first one is 0 */ \
                    EQ_DW_NINE_AHEAD EQ_DW_BIAS EQ_DW_FIRST_TWO(2, 3) EQ_DW_NINE_LATER              \
                    EQ_DW_NINE_HEAD "1:\n" EQ_DW_NINE_SUMS finish EQ_DW_NINE_HEAD                   \
@@ -166,11 +166,11 @@ EQ_ALWAYS_INLINE void eq_depthwise_nine(int8_t *out, const int8_t *x, const eq_d
                    : EQ_DW_TILE_INPUTS, [form] "r"(form)                                           \
                    : "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", EQ_DW_CLOBBERS)
   if (form == 0) {
-    EQ_DW_NINE(EQ_DW_NINE_RELU(EQ_DW_TILE_MOVE, EQ_DW_NINE_AHEAD, 2, 3, EQ_DW_NINE_LATER, EQ_DW_TILE_STORE_01(16, 17))
-                   EQ_DW_TILE_STORE_23(18, 19));
+    EQ_DW_NINE(EQ_DW_WITHIN_A_PAGE, EQ_DW_NINE_RELU(EQ_DW_TILE_MOVE, EQ_DW_NINE_AHEAD, 2, 3, EQ_DW_NINE_LATER,
+                                                    EQ_DW_TILE_STORE_01(16, 17)) EQ_DW_TILE_STORE_23(18, 19));
   } else {
-    EQ_DW_NINE(EQ_DW_NINE_GENERAL(EQ_DW_TILE_MOVE, EQ_DW_NINE_AHEAD, 2, 3, EQ_DW_NINE_LATER,
-                                  EQ_DW_TILE_STORE_01(0, 2) EQ_DW_TILE_STORE_23(4, 6)));
+    EQ_DW_NINE("", EQ_DW_NINE_GENERAL(EQ_DW_TILE_MOVE, EQ_DW_NINE_AHEAD, 2, 3, EQ_DW_NINE_LATER,
+                                      EQ_DW_TILE_STORE_01(0, 2) EQ_DW_TILE_STORE_23(4, 6)));
   }
 }
 
@@ -186,8 +186,8 @@ EQ_ALWAYS_INLINE void eq_depthwise_along(int8_t *out, const int8_t *x, const eq_
 #define EQ_DW_ALONG_STORE_01(a, b) "str q" #a ", [%[out]]\nstr q" #b ", [%[out], %[step]]\n"
 #define EQ_DW_ALONG_STORE_23(a, b) \
   "str q" #a ", [%[out], %[step2]]\nstr q" #b ", [%[out], %[step3]]\nadd %[out], %[out], %[out_by]\n"
-#define EQ_DW_ALONG(finish)                                                                                      \
-  __asm__ volatile(EQ_DW_ALONG_AHEAD EQ_DW_BIAS EQ_DW_FIRST_TWO(1, 2) EQ_DW_ALONG_LATER EQ_DW_ALONG_HEAD "1:\n"  \
+#define EQ_DW_ALONG(place, finish)                                                                                      \
+  __asm__ volatile(place EQ_DW_ALONG_AHEAD EQ_DW_BIAS EQ_DW_FIRST_TWO(1, 2) EQ_DW_ALONG_LATER EQ_DW_ALONG_HEAD "1:\n"  \
                    EQ_DW_ALONG_SUMS finish EQ_DW_ALONG_HEAD                                                      \
                    "cbnz %w[left], 1b\n"                                                                         \
                    : [x0] "+&r"(x0), [x1] "+&r"(x1), [x2] "+&r"(x2), [out] "+&r"(out), [left] "+&r"(left),       \
@@ -198,13 +198,11 @@ EQ_ALWAYS_INLINE void eq_depthwise_along(int8_t *out, const int8_t *x, const eq_
                      [tiles] "r"(t->in_line), [form] "r"(form)                                                   \
                    : EQ_DW_CLOBBERS)
   if (form == 0) {
-    EQ_DW_ALONG(EQ_DW_NINE_RELU(EQ_DW_ALONG_MOVE, EQ_DW_ALONG_AHEAD, 1, 2, EQ_DW_ALONG_LATER,
-                                EQ_DW_ALONG_STORE_01(16, 17))
-                    EQ_DW_ALONG_STORE_23(18, 19));
+    EQ_DW_ALONG(EQ_DW_WITHIN_A_PAGE, EQ_DW_NINE_RELU(EQ_DW_ALONG_MOVE, EQ_DW_ALONG_AHEAD, 1, 2, EQ_DW_ALONG_LATER,
+                                                     EQ_DW_ALONG_STORE_01(16, 17)) EQ_DW_ALONG_STORE_23(18, 19));
   } else {
-    EQ_DW_ALONG(EQ_DW_NINE_GENERAL(EQ_DW_ALONG_MOVE,
-                                   EQ_DW_ALONG_AHEAD, 1, 2, EQ_DW_ALONG_LATER,
-                                   EQ_DW_ALONG_STORE_01(0, 2) EQ_DW_ALONG_STORE_23(4, 6)));
+    EQ_DW_ALONG("", EQ_DW_NINE_GENERAL(EQ_DW_ALONG_MOVE, EQ_DW_ALONG_AHEAD, 1, 2, EQ_DW_ALONG_LATER,
+                                       EQ_DW_ALONG_STORE_01(0, 2) EQ_DW_ALONG_STORE_23(4, 6)));
   }
 }
 

@@ -175,9 +175,9 @@ static direction direction_of(const eq_depthwise_window *window) {
   const bool is_3x3 = window->rows == 3 && window->columns == 3;
   const bool in_line = is_3x3 && window->x_pixel == window->x_column && window->pixels >= 4;
   const bool in_column = is_3x3 && window->x_line == window->x_row && window->lines >= 4;
-  const int32_t lines = eq_tiles_for(window->pixels, 2) * window->lines;
-  const int32_t columns = eq_tiles_for(window->lines, 2) * window->pixels;
-  const bool by_line = lines != columns ? lines < columns : in_line != in_column ? in_line : true;
+  const int32_t lines = eq_tiles_for(window->pixels, 2) * window->lines * (in_line ? EQ_SHARED_COST : EQ_TILE_COST);
+  const int32_t columns = eq_tiles_for(window->lines, 2) * window->pixels * (in_column ? EQ_SHARED_COST : EQ_TILE_COST);
+  const bool by_line = lines <= columns;
   return (direction){.shape = by_line ? line : column, .shared = by_line ? in_line : in_column};
 }
 
@@ -327,7 +327,10 @@ static void run_layer(int8_t *out, const int8_t *x, const int8_t *w, int32_t cha
       .weights = weights,
       .away = vdupq_n_s32(-(linear->act_min < linear->zero)),
   };
-  if (window->pixels * window->lines >= 4) j.n_runs = eq_plan_runs(runs, window, (size_t)channels, j.along.shape);
+  if (window->pixels * window->lines >= 4) {
+    const int32_t cost = j.along.shared ? EQ_SHARED_COST : EQ_TILE_COST;
+    j.n_runs = eq_plan_runs(runs, window, (size_t)channels, j.along.shape, cost);
+  }
   if (window->columns == 1) j.order = (taps){1, window->rows, 0, window->x_row, 0, window->w_row};
   if (j.along.shared && j.along.shape.lines != 0) {
     j.order = (taps){3, 3, window->x_column, window->x_row, window->w_column, window->w_row};
