@@ -240,31 +240,27 @@ WALK_INLINE void walk_groups(int8_t *out, const int8_t *x, const int8_t *w, int3
   }
 }
 
-/* Each lies in one page: its loops take one entry of the TLB, and emulators do not cut them in two. */
-#define WALK(name, f, shared)                                                                                     \
-  __attribute__((aligned(4096))) TARGET static void name(int8_t *out, const int8_t *x, const int8_t *w,           \
-                                                         int32_t channels, const walk *s,                         \
-                                                         const eq_linear_s8 *linear) {                            \
-    walk_groups(out, x, w, channels, s, linear, f, shared);                                                       \
+#define WALK(name, f, shared)                                                                             \
+  static void name(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels, const walk *s,        \
+                   const eq_linear_s8 *linear) {                                                          \
+    walk_groups(out, x, w, channels, s, linear, f, shared);                                               \
   }
-WALK(walk_up, TOP_UP, true)
-WALK(walk_up_apart, TOP_UP, false)
-WALK(walk_away, TOP_AWAY, true)
-WALK(walk_away_apart, TOP_AWAY, false)
-WALK(walk_double, FORM_DOUBLE, true)
-WALK(walk_double_apart, FORM_DOUBLE, false)
-WALK(walk_single, FORM_SINGLE, true)
-WALK(walk_single_apart, FORM_SINGLE, false)
+EQ_ONE_PAGE TARGET WALK(walk_up, TOP_UP, true)
+EQ_ONE_PAGE TARGET WALK(walk_up_apart, TOP_UP, false)
+EQ_ONE_PAGE TARGET WALK(walk_away, TOP_AWAY, true)
+EQ_ONE_PAGE TARGET WALK(walk_away_apart, TOP_AWAY, false)
+TARGET WALK(walk_double, FORM_DOUBLE, true)
+TARGET WALK(walk_double_apart, FORM_DOUBLE, false)
+TARGET WALK(walk_single, FORM_SINGLE, true)
+TARGET WALK(walk_single_apart, FORM_SINGLE, false)
 #undef WALK
 
-#define ONE_PAGE __attribute__((aligned(2048)))
-
-ONE_PAGE TARGET static void lines_up(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels, const tap_lines *s,
+EQ_ONE_PAGE TARGET static void lines_up(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels, const tap_lines *s,
                                      const eq_linear_s8 *linear) {
   run_tap_lines(out, x, w, channels, s, linear, false);
 }
 
-ONE_PAGE TARGET static void lines_away(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels,
+EQ_ONE_PAGE TARGET static void lines_away(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels,
                                        const tap_lines *s, const eq_linear_s8 *linear) {
   run_tap_lines(out, x, w, channels, s, linear, true);
 }

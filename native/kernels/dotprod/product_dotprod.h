@@ -15,9 +15,6 @@
 #include "kernels/packed.h"
 #include "kernels/requant.h"
 
-/* A loop of at most 2 KiB lies in one page: it takes one entry of the TLB, and emulators do not cut it in two. */
-#define ONE_PAGE __attribute__((aligned(2048)))
-
 enum { TOP_CHANNELS = 128 }; /* whose constants are made at a time */
 
 /* What all tiles of a call share. */
@@ -262,15 +259,15 @@ TILE_INLINE void run_tops(int8_t *out, const product *p, const slice *s, size_t 
 
 typedef void run_tops_fn(int8_t *out, const product *p, const slice *s, size_t row, int32_t tiles);
 
-ONE_PAGE TARGET static void run_up(int8_t *out, const product *p, const slice *s, size_t row, int32_t tiles) {
+EQ_ONE_PAGE TARGET static void run_up(int8_t *out, const product *p, const slice *s, size_t row, int32_t tiles) {
   run_tops(out, p, s, row, tiles, false, false);
 }
 
-ONE_PAGE TARGET static void run_away(int8_t *out, const product *p, const slice *s, size_t row, int32_t tiles) {
+EQ_ONE_PAGE TARGET static void run_away(int8_t *out, const product *p, const slice *s, size_t row, int32_t tiles) {
   run_tops(out, p, s, row, tiles, true, false);
 }
 
-ONE_PAGE TARGET static void run_up_few(int8_t *out, const product *p, const slice *s, size_t row, int32_t tiles) {
+EQ_ONE_PAGE TARGET static void run_up_few(int8_t *out, const product *p, const slice *s, size_t row, int32_t tiles) {
   run_tops(out, p, s, row, tiles, false, true);
 }
 
@@ -318,7 +315,7 @@ TARGET static void run_1(int8_t *out, const product *p, size_t row) { run_row(ou
 /* The forms of fully connected layers. */
 TARGET static void run_1_right(int8_t *out, const product *p, size_t row) { run_row(out, p, row, EQ_FORM_RIGHT, false); }
 
-ONE_PAGE TARGET static void run_1_relu(int8_t *out, const product *p, size_t row) {
+EQ_ONE_PAGE TARGET static void run_1_relu(int8_t *out, const product *p, size_t row) {
   run_row(out, p, row, EQ_FORM_SINGLE, true);
 }
 

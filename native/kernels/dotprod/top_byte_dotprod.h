@@ -11,6 +11,8 @@
 
 #include "kernels/neon/requant_neon.h"
 
+/* A function of at most 2 KiB lies in one page: it takes one entry of the TLB, and emulators do not cut its loops in two. */
+#define EQ_ONE_PAGE __attribute__((aligned(2048)))
 #define EQ_TOP_INLINE __attribute__((target("arch=armv8.2-a+dotprod"))) EQ_ALWAYS_INLINE
 
 /* The constants of eight channels. */
