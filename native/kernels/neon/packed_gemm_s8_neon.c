@@ -56,16 +56,19 @@ EQ_ALWAYS_INLINE void run_tiles(int8_t *out, size_t out_stride, const product *p
   const eq_linear_s8 *linear = p->linear;
   const int32_t groups = (p->n + CHANNELS - 1) / CHANNELS, first = (groups - 1) * CHANNELS, count = p->n - first;
   eq_tiles tiles = {
-      .first_run = p->x->runs[0], .other_runs = p->x->runs + 1, .n_runs = p->x->n_runs, .weights = p->weights,
-      .out = out, .out_stride = out_stride, .bias = linear->bias, .multipliers = linear->multipliers,
-      .shifts = linear->shifts, .x_stride = p->x->stride, .run_bytes = p->run_bytes, .groups = groups,
-      .row_tiles = row_tiles,
+      .first_run = p->x->runs[0], .other_runs = p->x->runs + 1, .parts = p->x->n_runs - 1,
+      .whole = {out_stride, linear->bias, linear->multipliers, linear->shifts},
+      .last = {out_stride, linear->bias + p->n, linear->multipliers + p->n, linear->shifts + p->n},
+      .last_out = out + p->n, .out = out, .last_group = groups - 1, .weights = p->weights,
+      .x_stride = p->x->stride, .run_bytes = p->run_bytes, .row_tiles = row_tiles,
   };
   const int32_t rest = p->x->run % 16;
-  if (p->x->n_runs == 1 && p->x->run > 16 && 1 <= rest && rest <= 8) {
-    tiles.n_runs = 0; /* the last block's upper half is padding */
+  if (p->x->n_runs == 1 && p->x->run > 16 && 1 <= rest && rest <= 8) { /* the last block's upper half is padding */
+    tiles.other_runs = NULL;
+    tiles.parts = 1;
     tiles.run_bytes -= 16;
   }
+  tiles.chained = p->chains > 3 && p->x->n_runs == 1 && tiles.run_bytes % 32 == 0;
   for (int i = 0; i < 8; i++) tiles.zeros[i] = (int16_t)linear->zero;
   if (count == CHANNELS) {
     eq_run_tiles(&tiles, form);
@@ -73,18 +76,16 @@ EQ_ALWAYS_INLINE void run_tiles(int8_t *out, size_t out_stride, const product *p
   }
   const last_channels last = last_channels_of(linear, first, count);
   int8_t codes[EQ_GEMM_ROWS][CHANNELS];
-  tiles.last_stride = CHANNELS;
-  tiles.last_bias = last.bias;
-  tiles.last_multipliers = last.multipliers;
-  tiles.last_shifts = last.shifts;
+  tiles.last = (eq_tile_codes){CHANNELS, last.bias + CHANNELS, last.multipliers + CHANNELS, last.shifts + CHANNELS};
   for (int32_t done = 0; done < row_tiles; done += TILES) {
     const int32_t now = eq_min32(row_tiles - done, TILES);
+    int8_t *rows = out + (size_t)(done * ROWS) * out_stride;
     tiles.row_tiles = now;
-    tiles.last_out = codes[0];
+    tiles.x_first = (size_t)(done * ROWS) * p->x->stride;
+    tiles.out = rows;
+    tiles.last_out = codes[1];
     eq_run_tiles(&tiles, form);
-    for (int32_t r = 0; r < now * ROWS; r++) copy_bytes(tiles.out + (size_t)r * out_stride + first, codes[r], count);
-    tiles.out += EQ_GEMM_ROWS * out_stride;
-    tiles.x_first += EQ_GEMM_ROWS * p->x->stride;
+    for (int32_t r = 0; r < now * ROWS; r++) copy_bytes(rows + (size_t)r * out_stride + first, codes[r], count);
   }
 }
 
