@@ -32,6 +32,7 @@ def command(
     from edgeq.device.build import build_board
     from edgeq.emit.folder import write_c_folder
     from edgeq.errors import UsageError
+    from edgeq.ops.packing import LAYOUT_NAMES, reads_layout
     from edgeq.report import table
 
     if board is None and not aot:
@@ -42,6 +43,12 @@ def command(
         write_c_folder(opened.plan, output)
         rows = [("C source", str(output)), ("build it with", f"cmake -B build -S {output} && cmake --build build")]
     else:
+        if profile.kind != "host" and not reads_layout(profile.weights, opened.plan.layout):
+            order = LAYOUT_NAMES[opened.plan.layout]
+            raise UsageError(
+                f"{str(model)!r} holds its weights in the order {order}, which no kernels of {profile.name} read",
+                hint="convert it for this board, or without --board",
+            )
         built = build_board(opened.name, opened.data, profile, output, toolchain=toolchain)
         rows = [("compiler", built.compiler), *((name, table.size(size)) for name, size in built.files.items())]
     if not quiet:

@@ -7,6 +7,7 @@ from edgeq.format import layout
 from edgeq.ir.dtypes import DType
 from edgeq.ops import all_steps
 from edgeq.ops.base import MAX_PARTS, Step, step_fields
+from edgeq.ops.packing import LAYOUT_NAMES
 
 _C_TYPES = {"u8": "uint8_t", "u16": "uint16_t", "u32": "uint32_t", "s32": "int32_t", "u64": "uint64_t"}
 
@@ -78,8 +79,8 @@ def format_header() -> str:
         "EQ_FORMAT_MAJOR": layout.MAJOR,
         "EQ_FORMAT_MINOR": layout.MINOR,
         "EQ_KERNEL_ABI": layout.KERNEL_ABI,
-        **{f"EQ_LAYOUT_{name.upper()}": code for code, name in layout.layout_names().items()},
-        "EQ_MAX_LAYOUT": max(layout.layout_names()),
+        **{f"EQ_LAYOUT_{name.upper()}": code for code, name in LAYOUT_NAMES.items()},
+        "EQ_MAX_LAYOUT": max(LAYOUT_NAMES),
         "EQ_FLAG_KEEPS_TENSORS": layout.FLAG_KEEPS_TENSORS,
         "EQ_KNOWN_FLAGS": layout.KNOWN_FLAGS,
         "EQ_MAX_RANK": layout.MAX_RANK,

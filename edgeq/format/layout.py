@@ -13,7 +13,6 @@ from typing import Any
 
 from edgeq.ops import all_steps
 from edgeq.ops.base import step_fields
-from edgeq.ops.packing import LAYOUTS, PORTABLE
 
 MAGIC = 0x314D5145  # "EQM1" as little-endian bytes
 MAJOR, MINOR = 1, 0
@@ -156,11 +155,6 @@ PORT = Record(
 )
 
 RECORDS = (HEADER, STEP, PORT)
-
-
-def layout_names() -> dict[int, str]:
-    """Map the layout tags of the header to their names."""
-    return {PORTABLE: "portable", **{code: layout.name for code, layout in LAYOUTS.items()}}
 
 
 def format_hash() -> int:

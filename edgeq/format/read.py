@@ -20,6 +20,7 @@ from edgeq.ir.dtypes import DType
 from edgeq.ir.qparams import QuantParams
 from edgeq.ops import step_of_code
 from edgeq.ops.base import Shape
+from edgeq.ops.packing import LAYOUT_NAMES
 
 
 def is_model(data: bytes) -> bool:
@@ -58,7 +59,7 @@ def _checked_header(data: bytes) -> dict[str, Any]:
         raise ModelFormatError("the header of the model file is damaged (CRC)")
     if zlib.crc32(data[header["header_bytes"] :]) != header["payload_crc"]:
         raise ModelFormatError("the contents of the model file are damaged (CRC)")
-    if header["flags"] & ~layout.KNOWN_FLAGS or header["layout"] not in layout.layout_names():
+    if header["flags"] & ~layout.KNOWN_FLAGS or header["layout"] not in LAYOUT_NAMES:
         raise ModelFormatError(f"flags {header['flags']:#x}, layout {header['layout']}: made by a newer edgeq")
     return header
 

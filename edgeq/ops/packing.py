@@ -27,12 +27,21 @@ LAYOUTS = {  # the keys are permanent codes of the model file
     3: Layout("c8k8", 8, 8),  # NEON 8-bit matrix products
     4: Layout("c16k4", 16, 4),  # AVX-512 VNNI
 }
+LAYOUT_NAMES = {PORTABLE: "portable", **{code: layout.name for code, layout in LAYOUTS.items()}}
 _CHAINED = 1  # the layout whose head says how many products may be chained
 
 
 def layout_code(name: str) -> int:
-    """Return the code of a layout, 0 for "portable". Raises KeyError for another name."""
-    return {"portable": PORTABLE, **{layout.name: code for code, layout in LAYOUTS.items()}}[name]
+    """Return the code of a layout. Raises KeyError for a name that is not there."""
+    return {known: code for code, known in LAYOUT_NAMES.items()}[name]
+
+
+def reads_layout(board: str, layout: int) -> bool:
+    """Say whether a board whose fastest kernels read the layout called ``board`` has kernels for another one.
+
+    On ARM every ISA builds on those whose layouts have lower codes.
+    """
+    return layout <= layout_code(board)
 
 
 def packed_bytes(layout: int, n: int, k: int) -> int:

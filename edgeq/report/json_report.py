@@ -17,6 +17,7 @@ from edgeq.board import Board
 from edgeq.compile.plan import Plan, PlanPort, lifetimes
 from edgeq.compile.traffic import constant_bytes
 from edgeq.ir.result import Profile, Spread
+from edgeq.ops.packing import LAYOUT_NAMES
 
 
 def to_text(report: Mapping[str, Any]) -> str:
@@ -176,6 +177,7 @@ def inspect_report(plan: Plan, *, file_bytes: int) -> dict[str, Any]:
         "schema": "edgeq.inspect/1",
         "name": plan.name,
         "rounding": plan.rounding,
+        "weights": LAYOUT_NAMES[plan.layout],
         "keeps_tensors": plan.keeps_tensors,
         "macs": plan.macs,
         "recomputed_macs": plan.recomputed_macs,

@@ -20,6 +20,7 @@ from edgeq.board import Board
 from edgeq.compile.plan import Plan, PlanPort
 from edgeq.compile.traffic import constant_bytes
 from edgeq.ir.result import Profile
+from edgeq.ops.packing import LAYOUT_NAMES
 
 _PLAIN_WIDTH = 160  # columns where the output is no terminal, so that a pipe gets whole names
 _BAR = 20  # characters of a full bar
@@ -129,6 +130,7 @@ def _about(plan: Plan, file_bytes: int) -> list[tuple[str, str]]:
     return [
         ("model", plan.name),
         ("rounding", plan.rounding),
+        ("weights", LAYOUT_NAMES[plan.layout]),
         *(("input", _port(plan, port)) for port in plan.inputs),
         *(("output", _port(plan, port)) for port in plan.outputs),
         ("layers", count(len(plan.steps))),

@@ -94,6 +94,16 @@ def test_1_usage(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_1_a_model_packed_for_kernels_that_the_board_lacks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    packed, out = tmp_path / "five.eqm", tmp_path / "four"
+    assert call("convert", INT8, "--board", "raspberry-pi-5", "-o", packed, "--quiet") == 0
+    assert call("build", packed, "--board", "raspberry-pi-4", "-o", out) == 1
+    assert "in the order c8k4, which no kernels of raspberry-pi-4 read; convert it" in capsys.readouterr().err
+    assert not out.exists()
+    assert call("inspect", packed) == 0
+    assert "c8k4" in capsys.readouterr().out
+
+
 def test_1_kernels_that_this_cpu_lacks(
     small: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -12,7 +12,15 @@ from edgeq.ops import all_ops
 from edgeq.ops.base import Fold, Rounding
 from edgeq.ops.conv2d import Conv2dStep
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2dStep
-from edgeq.ops.packing import LAYOUTS, depthwise_chains, pack_weights, packed_bytes, unpack_weights
+from edgeq.ops.packing import (
+    LAYOUT_NAMES,
+    LAYOUTS,
+    depthwise_chains,
+    pack_weights,
+    packed_bytes,
+    reads_layout,
+    unpack_weights,
+)
 from tests.stepcall import call_step, library
 
 
@@ -21,6 +29,14 @@ def _weights(rng: np.random.Generator, n: int, k: int) -> np.ndarray:
     weights = rng.normal(0, rng.choice([5, 20, 60]), (n, k)).clip(-128, 127).astype(np.int8)
     weights[rng.random((n, k)) < rng.choice([0, 0.01, 0.3])] = rng.choice([-128, 127])
     return weights
+
+
+@pytest.mark.parametrize(
+    ("board", "read"),
+    [("portable", ["portable"]), ("c4k16", ["portable", "c4k16"]), ("c8k4", ["portable", "c4k16", "c8k4"])],
+)
+def test_a_board_reads_its_layout_and_those_of_slower_kernels(board: str, read: list[str]) -> None:
+    assert [name for code, name in LAYOUT_NAMES.items() if reads_layout(board, code)] == read
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)

@@ -124,6 +124,7 @@ def test_verify() -> None:
 def test_inspect() -> None:
     report = _parsed(json_report.inspect_report(PLAN, file_bytes=len(small_model())), "edgeq.inspect/1")
     assert [step["step"] for step in report["steps"]] == ["conv2d", "lut"]
+    assert report["weights"] == "portable"
     assert report["inputs"][0]["dtype"] == "float32"
     assert report["inputs"][0]["stored_dtype"] == "int8"
     assert [tensor["name"] for tensor in report["tensors"]] == ["image", "stem", "gate"]
