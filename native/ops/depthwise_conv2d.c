@@ -11,7 +11,7 @@
 enum { N, H, W, C };
 enum {
   BIASES = 3, /* as many as the blocks of a line have, for windows that reach one pixel beyond either end */
-  BAND_LINES = 4, /* at least, of output, in a band of the image that is copied; every band but the last has a multiple */
+  BAND_LINES = 4, /* of output, or a multiple, in each band but the last of an image that is copied */
   BAND_PIXELS = 2048, /* of an image, at most: copying costs as much as its pixels, blocks at its border only set-up, */
   BAND_CHANNELS = 16, /* which is the same for this many channels as for fewer */
   SLACK = 16,         /* bytes behind a band that may be written */
@@ -183,9 +183,10 @@ static int32_t band_lines(const eq_step_io *io, const eq_depthwise_conv2d_params
   const uint64_t line = reach(p, 1, p->output[W]) * (uint32_t)p->input[C];
   if (line + SLACK > io->scratch_bytes) return 0; /* so that no product passes 2^62 */
   if (line * reach(p, 0, eq_min32(BAND_LINES, p->output[H])) + SLACK > io->scratch_bytes) return 0;
+  if (line * reach(p, 0, p->output[H]) + SLACK <= io->scratch_bytes) return p->output[H];
   const uint32_t rows_fit = (io->scratch_bytes - SLACK) / (uint32_t)line;
   const uint32_t lines = (rows_fit - (uint32_t)reach(p, 0, 1)) / (uint32_t)p->stride[0] + 1;
-  return lines < (uint32_t)p->output[H] ? (int32_t)(lines - lines % BAND_LINES) : p->output[H];
+  return (int32_t)(lines - lines % BAND_LINES);
 }
 
 /* Output lines from .. to of an image, through a copy of a band of it that has the padding in place. */

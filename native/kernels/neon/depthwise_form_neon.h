@@ -5,15 +5,15 @@
 
 #include "kernels/neon/depthwise_neon.h"
 
-/* True when high products h can lose EQ_DEPTHWISE_CUT bits and be saturated to 16 before they are shifted, which the
- * smallest and the largest shift tell: more bits are shifted out; and what saturates becomes 255 or more (2^15 >> 7),
- * or nothing does, for 2^14 * taps + |bias| < 2^(15 + 4). */
-static inline bool eq_can_cut(const eq_linear_s8 *linear, int32_t channels, int32_t taps, int32_t least,
-                              int32_t largest) {
-  enum { WIDE = 7 + EQ_DEPTHWISE_CUT };
+/* True when high products can lose EQ_DEPTHWISE_CUT bits and be saturated to 16 before they are shifted, which the
+ * smallest and the largest shift tell: more bits are shifted out; and what saturates becomes 255 or more, as
+ * 2^bits >> (bits - 8) is 256, or nothing does, for 2^14 * taps + |bias| < 2^(bits + EQ_DEPTHWISE_CUT). Of 16 bits,
+ * `bits` are left for positive products: all where negative ones become 0. */
+static inline bool eq_can_cut(const eq_linear_s8 *linear, int32_t channels, int32_t taps, int32_t least, int32_t largest,
+                              int32_t bits) {
   if (largest >= -EQ_DEPTHWISE_CUT) return false;
-  if (least >= -WIDE) return true;
-  const int32_t limit = (1 << (15 + EQ_DEPTHWISE_CUT)) - (taps << 14);
+  if (least >= 8 - bits - EQ_DEPTHWISE_CUT) return true;
+  const int32_t limit = (1 << (bits + EQ_DEPTHWISE_CUT)) - (taps << 14);
   int32x4_t low = vdupq_n_s32(0), high = low;
   for (int32_t c = 0; c < channels; c += 4) {
     const int32x4_t bias = vld1q_s32(linear->bias + eq_min32(c, channels - 4));
@@ -45,7 +45,8 @@ static inline int32_t eq_depthwise_form(const eq_linear_s8 *linear, int32_t chan
     const bool all = linear->act_min == INT8_MIN && linear->act_max == INT8_MAX;
     /* assembly that cuts has at least two pairs of taps; that for nine keeps to ReLU */
     if (!all || taps <= 2 || (taps == 9 && !clamped)) return EQ_DW_GENERAL;
-    return !eq_can_cut(linear, channels, taps, vminv_s8(least), shift) ? EQ_DW_GENERAL : clamped ? 0 : EQ_DW_SIGNED;
+    if (!eq_can_cut(linear, channels, taps, vminv_s8(least), shift, clamped ? 16 : 15)) return EQ_DW_GENERAL;
+    return clamped ? 0 : EQ_DW_SIGNED;
   }
   return linear->mode == EQ_MODE_SINGLE && shift < 0 ? EQ_DW_SINGLE | (clamped ? 0 : EQ_DW_GENERAL) : EQ_DW_OTHER;
 }

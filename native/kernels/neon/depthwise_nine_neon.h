@@ -114,7 +114,7 @@
   EQ_DW_LOW(smull, 8, 0, 6) EQ_DW_HIGH(smull, 9, 0, 6) EQ_DW_LOW(smull, 10, 1, 6) EQ_DW_HIGH(smull, 11, 1, 6) \
   EQ_DW_LOW(smlal, 8, xa, 7) EQ_DW_HIGH(smlal, 9, xa, 7) EQ_DW_LOW(smlal, 10, xb, 7) EQ_DW_HIGH(smlal, 11, xb, 7)
 #define EQ_DW_NINE_LATER \
-  EQ_DW_LOAD(4, x2, "xzr") EQ_DW_LOAD(5, x3, "xzr") EQ_DW_LOAD(0, x2, "x9") EQ_DW_LOAD(1, x3, "x9")
+  "ldr q4, [%[x2]]\nldr q5, [%[x3]]\n" EQ_DW_LOAD(0, x2, "x9") EQ_DW_LOAD(1, x3, "x9")
 
 #define EQ_DW_PRODUCT(a, b) "sqrdmulh v" #a ".4s, v" #a ".4s, v" #b ".4s\n"
 #define EQ_DW_CUT(a, b) "sqshrun v" #a ".4h, v" #b ".4s, #4\n"
@@ -156,14 +156,14 @@
 EQ_ALWAYS_INLINE void eq_depthwise_nine(int8_t *out, const int8_t *x, const eq_depthwise_tiles *t,
                                         const eq_depthwise_lanes *b, int32_t form) {
   EQ_DW_TILE_STATE;
-#define EQ_DW_NINE(place, finish)                                                                         \
-  __asm__ volatile(place "add x16, %[b], #2416\nldp x9, x10, [x16, #8]\nldp x11, x12, [x16, #24]\n"      \
-                   "ldp x13, x14, [x16, #40]\nldp x15, x16, [x16, #56]\n" /* the first one is 0 */ \
-                   EQ_DW_NINE_AHEAD EQ_DW_BIAS EQ_DW_FIRST_TWO(2, 3) EQ_DW_NINE_LATER              \
-                   EQ_DW_NINE_HEAD "1:\n" EQ_DW_NINE_SUMS finish EQ_DW_NINE_HEAD                   \
-                   "cbnz %w[left], 1b\n"                                                           \
-                   : EQ_DW_TILE_POINTERS                                                           \
-                   : EQ_DW_TILE_INPUTS, [form] "r"(form)                                           \
+#define EQ_DW_NINE(place, finish)                                                                   \
+  __asm__ volatile(place "add x16, %[b], #2416\nldp x9, x10, [x16, #8]\nldp x11, x12, [x16, #24]\n" \
+                   "ldp x13, x14, [x16, #40]\nldp x15, x16, [x16, #56]\n" /* the first one is 0 */  \
+                   EQ_DW_NINE_AHEAD EQ_DW_BIAS EQ_DW_FIRST_TWO(2, 3) EQ_DW_NINE_LATER               \
+                   EQ_DW_NINE_HEAD "1:\n" EQ_DW_NINE_SUMS finish EQ_DW_NINE_HEAD                    \
+                   "cbnz %w[left], 1b\n"                                                            \
+                   : EQ_DW_TILE_POINTERS                                                            \
+                   : EQ_DW_TILE_INPUTS, [form] "r"(form)                                            \
                    : "x9", "x10", "x11", "x12", "x13", "x14", "x15", "x16", EQ_DW_CLOBBERS)
   if (form == 0) {
     EQ_DW_NINE(EQ_DW_WITHIN_A_PAGE, EQ_DW_NINE_RELU(EQ_DW_TILE_MOVE, EQ_DW_NINE_AHEAD, 2, 3, EQ_DW_NINE_LATER,
@@ -186,16 +186,16 @@ EQ_ALWAYS_INLINE void eq_depthwise_along(int8_t *out, const int8_t *x, const eq_
 #define EQ_DW_ALONG_STORE_01(a, b) "str q" #a ", [%[out]]\nstr q" #b ", [%[out], %[step]]\n"
 #define EQ_DW_ALONG_STORE_23(a, b) \
   "str q" #a ", [%[out], %[step2]]\nstr q" #b ", [%[out], %[step3]]\nadd %[out], %[out], %[out_by]\n"
-#define EQ_DW_ALONG(place, finish)                                                                                      \
-  __asm__ volatile(place EQ_DW_ALONG_AHEAD EQ_DW_BIAS EQ_DW_FIRST_TWO(1, 2) EQ_DW_ALONG_LATER EQ_DW_ALONG_HEAD "1:\n"  \
-                   EQ_DW_ALONG_SUMS finish EQ_DW_ALONG_HEAD                                                      \
-                   "cbnz %w[left], 1b\n"                                                                         \
-                   : [x0] "+&r"(x0), [x1] "+&r"(x1), [x2] "+&r"(x2), [out] "+&r"(out), [left] "+&r"(left),       \
-                     [in_line] "+&r"(in_line), [by] "=&r"(by), [out_by] "=&r"(out_by)                            \
-                   : [b] "r"(b), [a] "r"(a), [a2] "r"(2 * a), [a3] "r"(3 * a), [a4] "r"(4 * a), [a5] "r"(5 * a), \
-                     [step] "r"(step), [step2] "r"(2 * step), [step3] "r"(3 * step), [x_step] "r"(t->x_step),    \
-                     [out_step] "r"(t->out_step), [x_wrap] "r"(t->x_wrap), [out_wrap] "r"(t->out_wrap),          \
-                     [tiles] "r"(t->in_line), [form] "r"(form)                                                   \
+#define EQ_DW_ALONG(place, finish)                                                                                    \
+  __asm__ volatile(place EQ_DW_ALONG_AHEAD EQ_DW_BIAS EQ_DW_FIRST_TWO(1, 2) EQ_DW_ALONG_LATER EQ_DW_ALONG_HEAD "1:\n" \
+                   EQ_DW_ALONG_SUMS finish EQ_DW_ALONG_HEAD                                                           \
+                   "cbnz %w[left], 1b\n"                                                                              \
+                   : [x0] "+&r"(x0), [x1] "+&r"(x1), [x2] "+&r"(x2), [out] "+&r"(out), [left] "+&r"(left),            \
+                     [in_line] "+&r"(in_line), [by] "=&r"(by), [out_by] "=&r"(out_by)                                 \
+                   : [b] "r"(b), [a] "r"(a), [a2] "r"(2 * a), [a3] "r"(3 * a), [a4] "r"(4 * a), [a5] "r"(5 * a),      \
+                     [step] "r"(step), [step2] "r"(2 * step), [step3] "r"(3 * step), [x_step] "r"(t->x_step),         \
+                     [out_step] "r"(t->out_step), [x_wrap] "r"(t->x_wrap), [out_wrap] "r"(t->out_wrap),               \
+                     [tiles] "r"(t->in_line), [form] "r"(form)                                                        \
                    : EQ_DW_CLOBBERS)
   if (form == 0) {
     EQ_DW_ALONG(EQ_DW_WITHIN_A_PAGE, EQ_DW_NINE_RELU(EQ_DW_ALONG_MOVE, EQ_DW_ALONG_AHEAD, 1, 2, EQ_DW_ALONG_LATER,

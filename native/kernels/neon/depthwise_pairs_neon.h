@@ -84,7 +84,8 @@ EQ_ALWAYS_INLINE void eq_depthwise_pairs(int8_t *out, const int8_t *x, const eq_
   size_t o0, o1;
   const int8_t *w;
 #define EQ_DW_PAIRS_ALL(finish)                                                                              \
-  __asm__ volatile(EQ_DW_WITHIN_A_PAGE EQ_DW_PAIRS_AHEAD EQ_DW_FIRST_TWO(2, 3) EQ_DW_BIAS EQ_DW_PAIRS_LATER EQ_DW_PAIRS_FIRST    \
+  __asm__ volatile(EQ_DW_WITHIN_A_PAGE EQ_DW_PAIRS_AHEAD EQ_DW_FIRST_TWO(2, 3) EQ_DW_BIAS EQ_DW_PAIRS_LATER  \
+                   EQ_DW_PAIRS_FIRST                                                                         \
                    "1:\nb.eq 3f\n2:\n" EQ_DW_PAIRS_NEXT(EQ_DW_MAKE_23, EQ_DW_MAKE_01) "b.ne 2b\n3:\n" finish \
                    "cbnz %w[left], 1b\n"                                                                     \
                    : EQ_DW_TILE_POINTERS, [o] "=&r"(o), [w] "=&r"(w), [o0] "=&r"(o0), [o1] "=&r"(o1)         \
