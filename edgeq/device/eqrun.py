@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import zlib
 from collections.abc import Mapping, Sequence
@@ -140,10 +141,11 @@ class EqrunDevice:
         return b"".join(parts)
 
     def _command(self, samples: Sequence[Sequence[np.ndarray]], arguments: Sequence[str]) -> list[str]:
-        """Write the input file and return the command that runs eqrun on it."""
-        packed = self._packed(samples)
+        """Write the input file and return the command that runs eqrun on it, with kernels that EDGEQ_ISA may name."""
+        packed, isa = self._packed(samples), os.environ.get("EDGEQ_ISA")
         self._machine.write("in", packed)
-        return [self._eqrun, self._model, "--check", *(["--input", "in"] if packed else []), *arguments]
+        options = [*(["--input", "in"] if packed else []), *(["--isa", isa] if isa else [])]
+        return [self._eqrun, self._model, "--check", *options, *arguments]
 
     def _seconds(self, runs: int) -> float:
         return 120 + runs * self._loaded.macs / SLOWEST_MACS_PER_SECOND

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from device.plans import program
+from isas import forced_isa
 from needs import needs_program
 
 from edgeq.board import load_board
@@ -83,6 +84,14 @@ def test_a_machine_over_ssh_gives_the_twins_integers(server: Server) -> None:
         np.testing.assert_array_equal(result.outputs[0], twin.outputs[0])
     assert list(profile.totals) == ["ns"]
     assert not profile.emulated
+
+
+def test_the_kernels_named_here_are_used_there(server: Server) -> None:
+    small = program()
+    with connect(HOST, ssh=server.destination, ssh_options=server.options) as device, forced_isa("scalar"):
+        device.load(small.plan, small.model)
+        device.run(small.samples[0])
+        assert device.isa == "scalar"
 
 
 def test_stored_files_stay_and_sessions_leave_nothing(server: Server) -> None:
