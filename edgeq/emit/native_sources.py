@@ -57,10 +57,10 @@ def _operator_files(root: Path, steps: Iterable[str]) -> list[Path]:
 def _kernel_files(root: Path, operators: Iterable[Path]) -> list[Path]:
     """Return the kernels that the operators call, on every ISA, and what all kernels share."""
     shared = [path for path in sorted(root.glob("kernels/**/*.c")) if path.parent == root / "kernels"]
-    twins: dict[str, list[Path]] = {}  # of each kernel
+    twins: dict[str, set[Path]] = {}  # of each kernel; an ISA's table may name one of another ISA
     for listing in sorted(root.glob("kernels/*/kernels.inc")):
         for name, isa in _KERNEL.findall(listing.read_text()):
-            twins.setdefault(name, []).append(listing.parent / f"{name}_{isa}.c")
+            twins.setdefault(name, set()).add(root / "kernels" / isa / f"{name}_{isa}.c")
     listed = {path for paths in twins.values() for path in paths}
     shared += [path for path in sorted(root.glob("kernels/*/*.c")) if path not in listed]
     headers = [path for path in _headers(root, operators) if path.parent == root / "ops"]
