@@ -107,4 +107,4 @@ def follow_distance(lowered: Lowered, planned: PlannedStep, *, threads: bool) ->
 
 
 def _is_divided(planned: PlannedStep) -> bool:
-    return planned.step.divides and planned.step.macs() * planned.step.mac_cost > THREADED_MACS
+    return planned.step.divides and planned.step.work() > THREADED_MACS

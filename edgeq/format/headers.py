@@ -144,6 +144,8 @@ may lie over another one's memory once that is no longer needed. An output of a 
 - anywhere, for a copy of one block;
 - exactly in its place: an input of a concat of one row, an output of a split of one row. No byte moves then.
 
+A step that is divided into parts shares memory with its inputs only where it works in place.
+
 A split and a copy whose output is in its place leave the input as it is, so that both may be read afterwards.
 
 A step reads and writes tensors and may use scratch memory in the arena. Its parameters are plain integers: scales were

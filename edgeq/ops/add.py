@@ -18,6 +18,7 @@ from edgeq.ops.base import Activation, Case, Fold, Rounding, ints
 from edgeq.ops.elementwise import RANK, Binary, BinaryStep, broadcast_geometry, require_equal_dtypes, sample_binary
 from edgeq.ops.folding import activation_bounds, f32, multiplier, quant_of, required
 
+_ELEMENT_WORK = 64  # products of a matrix that take as long as one sum, with AVX-512
 _LEFT_SHIFT = {DType.S8: 20, DType.S16: 15}  # of the operands, before they are rescaled
 
 # Files may allow int16 sums to be taken by shifts (``shifts``, their pot_scale_int16). LiteRT does so where all scales
@@ -31,6 +32,7 @@ class AddStep(BinaryStep):
 
     name: ClassVar[str] = "add"
     code: ClassVar[int] = 10
+    divides: ClassVar[bool] = True
     in_place: ClassVar[tuple[int, ...]] = (0, 1)
 
     element_bytes: int
@@ -51,6 +53,9 @@ class AddStep(BinaryStep):
     sizes: tuple[int, ...] = ints(RANK)
     strides_a: tuple[int, ...] = ints(RANK)
     strides_b: tuple[int, ...] = ints(RANK)
+
+    def work(self) -> int:
+        return _ELEMENT_WORK * math.prod(self.sizes)
 
     def reference_q(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         a, b = self.operands(inputs)

@@ -134,6 +134,10 @@ class Step:
         """Return the multiply-accumulates of one execution."""
         return 0
 
+    def work(self) -> int:
+        """Return how many products of a matrix take about as long as one execution."""
+        return self.macs() * self.mac_cost
+
 
 def step_fields(step: type[Step]) -> list[tuple[str, int, DType | None]]:
     """List the fields of a step class as (name, number of int32, dtype of a constant or None)."""

@@ -14,6 +14,8 @@ from edgeq.ir.graph import Tensor
 from edgeq.ops.base import Fold, Step, constant
 from edgeq.ops.folding import require_dtype
 
+_LOOKUP_WORK = 16  # products of a matrix that take as long as a look-up; several times as many without vectors
+
 
 @dataclass(frozen=True)
 class LutStep(Step):
@@ -21,10 +23,14 @@ class LutStep(Step):
 
     name: ClassVar[str] = "lut"
     code: ClassVar[int] = 1
+    divides: ClassVar[bool] = True
     in_place: ClassVar[tuple[int, ...]] = (0,)
 
     count: int
     table: np.ndarray = constant(DType.U8)  # (256,), indexed by the code's bits
+
+    def work(self) -> int:
+        return _LOOKUP_WORK * self.count
 
     def reference_q(self, inputs: Sequence[np.ndarray]) -> list[np.ndarray]:
         codes = np.ascontiguousarray(inputs[0])

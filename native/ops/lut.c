@@ -3,6 +3,8 @@
 #include "edgeq/ops.h"
 #include "kernels/kernels.h"
 
+enum { GRANULE = 64 }; /* codes that a part has, or a multiple of them */
+
 eq_status eq_check_lut(const eq_step_check *s, const eq_lut_params *p) {
   const uint64_t bytes = eq_volume(&p->count, 1);
   if (!eq_has_operands(s, 1, 1) || !eq_input_is(s, 0, bytes) || !eq_output_is(s, 0, bytes)) return EQ_ERR_STEP;
@@ -11,5 +13,9 @@ eq_status eq_check_lut(const eq_step_check *s, const eq_lut_params *p) {
 }
 
 void eq_op_lut(const eq_step_io *io, const eq_lut_params *p) {
-  io->kernels->lut_u8(eq_out(io, 0), eq_in(io, 0), eq_constant(io, p->table), p->count);
+  const uint8_t *in = eq_in(io, 0);
+  uint8_t *out = eq_out(io, 0);
+  int32_t from, to;
+  eq_share(io, p->count, GRANULE, &from, &to);
+  io->kernels->lut_u8(out + from, in + from, eq_constant(io, p->table), to - from);
 }

@@ -134,14 +134,19 @@ static bool tensor_overlaps(const eq_model *m, uint32_t t, uint32_t offset, uint
   return overlap(m->locations[t], m->tensor_bytes[t], offset, bytes);
 }
 
-/* What output i of a checked step may do with the memory of input j, given where they lie. */
-static eq_sharing sharing(const eq_model *m, const eq_step_record *s, uint32_t j, uint32_t i) {
+/* True when output i of a step takes over the memory of input j, element for element. */
+static bool works_in_place(const eq_model *m, const eq_step_record *s, uint32_t j, uint32_t i) {
   const uint16_t *operands = m->operands + s->first_operand;
   const uint32_t in = operands[j], out = operands[s->input_count + i];
-  const int64_t ahead = (int64_t)m->locations[in] - m->locations[out];
-  const bool in_place = i == 0 && j < 32 && (eq_step_kind_of(s->code)->in_place >> j & 1) != 0;
-  const bool same = ahead == 0 && m->tensor_bytes[in] == m->tensor_bytes[out];
-  if (in_place && same) return EQ_OVER;
+  const bool may = i == 0 && j < 32 && (eq_step_kind_of(s->code)->in_place >> j & 1) != 0;
+  return may && m->locations[in] == m->locations[out] && m->tensor_bytes[in] == m->tensor_bytes[out];
+}
+
+/* What output i of a checked step may do with the memory of input j, given where they lie. */
+static eq_sharing sharing(const eq_model *m, const eq_step_record *s, uint32_t j, uint32_t i) {
+  if (works_in_place(m, s, j, i)) return EQ_OVER;
+  const uint16_t *operands = m->operands + s->first_operand;
+  const int64_t ahead = (int64_t)m->locations[operands[j]] - m->locations[operands[s->input_count + i]];
   return eq_step_sharing(s->code, m->params + s->params_offset, m->constants, j, i, ahead);
 }
 
@@ -159,7 +164,9 @@ static eq_status check_overlaps(const eq_model *m, const eq_step_record *s, uint
     for (uint32_t j = 0; j < s->input_count; j++) {
       if (!tensor_overlaps(m, inputs[j], offset, bytes)) continue;
       if (!spend(work, (uint64_t)i + j)) return EQ_ERR_STEP; /* which a rule may add up */
-      if (s->parts > 1 || sharing(m, s, j, i) == EQ_APART) return EQ_ERR_STEP;
+      if (sharing(m, s, j, i) == EQ_APART) return EQ_ERR_STEP;
+      /* parts run in no order */
+      if (s->parts > 1 && !works_in_place(m, s, j, i)) return EQ_ERR_STEP;
     }
   }
   for (uint32_t j = 0; j < s->input_count; j++) {

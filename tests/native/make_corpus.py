@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from collections import Counter
@@ -53,10 +54,28 @@ def plans() -> Iterator[tuple[str, Plan]]:
                 yield f"{op.name}_{seed}", plan
     yield "wide_concat", make_plan(_wide_concat(40), rounding=Rounding.NATIVE)
     yield "unused_tensors", _unused_tensors(300)
+    yield "pixels", _pixels()
+    yield "divided_pixels", _divided(_pixels())
     for keep in (False, True):
         for size in range(1, 6):
             graph = quantize_for_shape(_network(size))
             yield f"network_{size}_{keep}", make_plan(graph, rounding=Rounding.NATIVE, keep_tensors=keep)
+
+
+def _pixels() -> Plan:
+    """Convolutions of single pixels, whose outputs follow their inputs, and a look-up in place."""
+    rng = np.random.default_rng(0)
+    b = Builder()
+    x = b.input(1, 8, 8, 16)
+    for _ in range(3):
+        x = b.node(Conv2d(), x, b.constant(rng.standard_normal((16, 1, 1, 16))))
+    return make_plan(quantize_for_shape(b.graph(b.node(Logistic(), x))), rounding=Rounding.NATIVE)
+
+
+def _divided(plan: Plan) -> Plan:
+    """Divide what divides in a plan that did not reckon with it: a divided convolution may not follow its input."""
+    steps = [dataclasses.replace(planned, parts=2 if planned.step.divides else 1) for planned in plan.steps]
+    return dataclasses.replace(plan, steps=tuple(steps))
 
 
 def _network(size: int) -> Graph:

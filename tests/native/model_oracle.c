@@ -111,11 +111,12 @@ static bool port_holds(const view *v, uint64_t i) {
 }
 
 static bool kind_agrees(const eq_step_check *s, uint32_t code, const uint8_t *params, uint64_t room,
-                        uint32_t *in_place) {
+                        uint32_t *in_place, bool *divides) {
   switch (code) {
-#define EQ_STEP(number, name, mask, ...) \
-  case number:                           \
-    *in_place = mask;                    \
+#define EQ_STEP(number, name, mask, may_divide) \
+  case number:                                  \
+    *in_place = mask;                           \
+    *divides = may_divide;                      \
     return room >= sizeof(eq_##name##_params) && eq_check_##name(s, (const void *)params) == EQ_OK;
     EQ_STEPS(EQ_STEP)
 #undef EQ_STEP
@@ -128,6 +129,7 @@ static bool kind_agrees(const eq_step_check *s, uint32_t code, const uint8_t *pa
 typedef struct program_step {
   uint32_t code;
   uint32_t in_place;
+  uint64_t parts;
   const void *params;
   uint64_t first, inputs, outputs;
   uint64_t scratch, scratch_bytes;
@@ -189,12 +191,19 @@ static int64_t place_of(const view *v, eq_span inner_bytes, uint64_t i) {
   return place;
 }
 
+/* True when output i has the memory of input j for its own, byte for byte. */
+static bool takes_over(const view *v, const program_step *s, uint64_t j, uint64_t i) {
+  const uint64_t in = operand(v, s->first + j), out = operand(v, s->first + s->inputs + i);
+  return j < 32 && (s->in_place >> j & 1) != 0 && i == 0 && location(v, in) == location(v, out) &&
+         size_of(v, in) == size_of(v, out);
+}
+
 /* What output i may do with the memory of input j, which lies `ahead` bytes above it. */
 static int verdict_on_sharing(const view *v, const program_step *s, uint64_t j, uint64_t i) {
   const uint64_t in = operand(v, s->first + j), out = operand(v, s->first + s->inputs + i);
   const int64_t ahead = (int64_t)location(v, in) - (int64_t)location(v, out);
-  if (j < 32 && (s->in_place >> j & 1) != 0 && i == 0 && ahead == 0 && size_of(v, in) == size_of(v, out))
-    return WRITES_OVER;
+  if (takes_over(v, s, j, i)) return WRITES_OVER;
+  if (s->parts > 1) return NOTHING; /* its parts run in any order */
   if (s->code == 2) return conv2d_follows(s->params, ahead) ? WRITES_OVER : NOTHING;
   if (s->code == 3) {
     const eq_depthwise_conv2d_params *p = s->params;
@@ -286,7 +295,8 @@ static bool step_holds(const view *v, arena_map *map, uint64_t i, uint64_t *next
   const uint64_t at = v->start[STEPS] + STEP_BYTES * i;
   const uint64_t inputs = u16_at(v, at + 2), outputs = u16_at(v, at + 4), first = u32_at(v, at + 8);
   const uint64_t params = u32_at(v, at + 12), scratch = u32_at(v, at + 16), scratch_bytes = u32_at(v, at + 20);
-  if (u16_at(v, at + 6) != 0 || first != *next_operand || first + inputs + outputs > v->operands) return false;
+  const uint64_t parts = u16_at(v, at + 6);
+  if (parts > 4 || first != *next_operand || first + inputs + outputs > v->operands) return false;
   *next_operand += inputs + outputs;
   for (uint64_t j = 0; j < inputs + outputs; j++) {
     const uint64_t tensor = operand(v, first + j);
@@ -301,14 +311,16 @@ static bool step_holds(const view *v, arena_map *map, uint64_t i, uint64_t *next
       .operands = (const uint16_t *)(const void *)(v->file + v->start[OPERANDS]) + first,
       .n_inputs = (uint32_t)inputs,
       .n_outputs = (uint32_t)outputs,
-      .scratch_bytes = (uint32_t)scratch_bytes,
+      .scratch_bytes = (uint32_t)(parts > 1 ? scratch_bytes / parts / 16 * 16 : scratch_bytes),
       .layout = u32_at(v, 24),
   };
   program_step step = {
       .code = u16_at(v, at), .params = v->file + v->start[PARAMS] + params, .first = first, .inputs = inputs,
-      .outputs = outputs, .scratch = scratch_bytes > 0 ? scratch : 0, .scratch_bytes = scratch_bytes,
+      .outputs = outputs, .parts = parts, .scratch = scratch_bytes > 0 ? scratch : 0, .scratch_bytes = scratch_bytes,
   };
-  if (!kind_agrees(&s, step.code, step.params, v->bytes[PARAMS] - params, &step.in_place)) return false;
+  bool divides = false;
+  if (!kind_agrees(&s, step.code, step.params, v->bytes[PARAMS] - params, &step.in_place, &divides)) return false;
+  if (parts > 0 && !divides) return false;
   return memory_holds(v, map, &step);
 }
 

@@ -13,21 +13,24 @@ from edgeq.board import load_board
 from edgeq.compile.planner import make_plan
 from edgeq.errors import UsageError
 from edgeq.format.write import write_model
+from edgeq.ops.add import Add
 from edgeq.ops.base import MAX_PARTS, Rounding
 from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.fully_connected import FullyConnected
+from edgeq.ops.logistic import Logistic
 from edgeq.ops.reshape import Reshape
 from edgeq.quantize.static import quantize_for_shape
 
-OPERATORS = ("conv2d", "depthwise_conv2d", "fully_connected")
+OPERATORS = ("conv2d", "logistic", "add", "depthwise_conv2d", "fully_connected")
 
 
 def _model(board: str) -> Model:
-    """Windows, pixels, depthwise lines and channels of one pixel, each step large enough to be divided."""
+    """Windows, pixels, look-ups, sums, depthwise lines and channels of one pixel, each large enough to be divided."""
     build = Builder()
     x = conv(build, build.input(1, 40, 40, 8), 40)
     x = build.node(Conv2d(), x, build.constant(normal(48, 1, 1, 40)))
+    x = build.node(Add(), x, build.node(Logistic(), x))
     x = build.node(DepthwiseConv2d(padding="same"), x, build.constant(normal(1, 5, 5, 48)))
     x = build.node(Conv2d(stride=(10, 10)), x, build.constant(normal(104, 3, 3, 48)))
     x = build.node(Reshape((1, 16 * 104)), x)

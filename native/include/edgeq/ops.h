@@ -404,13 +404,13 @@ void eq_op_requant(const eq_step_io *io, const eq_requant_params *p);
 
 /* X(code, name, inputs whose memory the output may take over (a mask), whether it runs in parts). */
 #define EQ_STEPS(X) \
-  X(1, lut, 1, false) \
+  X(1, lut, 1, true) \
   X(2, conv2d, 0, true) \
   X(3, depthwise_conv2d, 0, true) \
   X(4, transpose_conv, 0, false) \
   X(5, batch_matmul, 0, false) \
   X(6, conv2d_s16, 0, false) \
-  X(10, add, 3, false) \
+  X(10, add, 3, true) \
   X(11, mul, 3, false) \
   X(12, minmax, 3, false) \
   X(13, squared_difference, 3, false) \
