@@ -81,7 +81,7 @@ static inline int32_t eq_plan_runs(eq_run runs[EQ_RUNS], const eq_depthwise_wind
     const size_t x_line = (size_t)lines.step * w->x_line, x_pixel = (size_t)pixels.step * w->x_pixel;
     const size_t out_line = (size_t)lines.step * w->out_line, out_pixel = (size_t)pixels.step * channels;
     const size_t in_line = (size_t)(pixels.count - 1);
-    runs[count++] = (eq_run){
+    runs[count] = (eq_run){
         .tiles =
             {
                 .x_step = x_pixel,
@@ -100,6 +100,7 @@ static inline int32_t eq_plan_runs(eq_run runs[EQ_RUNS], const eq_depthwise_wind
         .line = line,
         .column = column,
     };
+    count++;
     const int32_t covered = r.lines - lines.left;
     if (pixels.left > 0) {
       eq_region right = {r.line, r.pixel + r.pixels - pixels.left, covered, pixels.left};
