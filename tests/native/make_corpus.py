@@ -73,8 +73,8 @@ def _pixels() -> Plan:
 
 
 def _divided(plan: Plan) -> Plan:
-    """Divide what divides in a plan that did not reckon with it: a divided convolution may not follow its input."""
-    steps = [dataclasses.replace(planned, parts=2 if planned.step.divides else 1) for planned in plan.steps]
+    """Divide what works in place; convolutions that follow their inputs must stay whole."""
+    steps = [dataclasses.replace(planned, parts=2 if planned.step.in_place else 1) for planned in plan.steps]
     return dataclasses.replace(plan, steps=tuple(steps))
 
 
