@@ -110,20 +110,28 @@ def _call_graph(folder: Path) -> dict[str, _Function]:
                 function.file = about.split("\\n")[1].split(":")[0].removeprefix(f"{ROOT}/")
         for caller, callee in re.findall(r'edge: \{ sourcename: "([^"]+)" targetname: "([^"]+)"', text):
             graph.setdefault(caller, _Function()).calls.add(callee)
+    named = {callee for function in graph.values() for callee in function.calls}
     for name, function in graph.items():
         if "__indirect_call" in function.calls:
             function.calls.remove("__indirect_call")
-            function.calls |= {other for other in graph if _may_point(graph, name, other)}
+            function.calls |= {other for other in graph if _may_point(graph, name, other, named)}
     return graph
 
 
-def _may_point(graph: dict[str, _Function], caller: str, callee: str) -> bool:
-    """Pointers lead from the runtime to the table of steps, from operators to kernels and to parts of their file."""
+def _may_point(graph: dict[str, _Function], caller: str, callee: str, named: set[str]) -> bool:
+    """Pointers lead from the runtime to the table of steps, from operators to kernels.
+
+    They also lead from operators and kernels to those functions of their file that nobody calls by name. Of the table
+    of steps, run.c alone calls what runs one.
+    """
     if graph[caller].file.startswith("runtime/"):
-        return graph[callee].file == "runtime/steps.c" and re.search(r":(run|check)_\w+$", callee) is not None
+        called = "run" if graph[caller].file == "runtime/run.c" else "check"
+        return graph[callee].file == "runtime/steps.c" and re.search(rf":{called}_\w+$", callee) is not None
+    own_part = ":" in callee and graph[callee].file == graph[caller].file and callee not in named
+    if graph[caller].file.startswith("kernels/"):
+        return own_part
     is_kernel = graph[callee].file.startswith("kernels/") and callee.startswith("eq_")
-    own_part = caller.startswith("eq_op_") and ":" in callee and graph[callee].file == graph[caller].file
-    return is_kernel or own_part
+    return is_kernel or (caller.startswith("eq_op_") and own_part)
 
 
 def _deepest(graph: dict[str, _Function], name: str, above: tuple[str, ...] = ()) -> int:

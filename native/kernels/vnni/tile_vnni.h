@@ -68,10 +68,11 @@ EQ_VNNI_INLINE void eq_finish_quickly(const eq_tile *t, const __m512i *sums, int
   EQ_UNROLL for (int32_t r = 0; r < rows; r += rows_at_once, out += (size_t)rows_at_once * stride) {
     if (r >= left) break;
     __m512i y[4];
+    y[0] = y[1] = y[2] = y[3] = _mm512_setzero_si512();
     EQ_UNROLL for (int32_t i = 0; i < 4; i++) {
       const int32_t v = r * groups + i;
       const bool none = (groups == 3 && i == 3) || v >= rows * groups;
-      y[i] = none ? y[i - 1] : eq_requant16_apply(sums[v], &t->slice->requant[i % groups], t->form, away);
+      if (!none) y[i] = eq_requant16_apply(sums[v], &t->slice->requant[i % groups], t->form, away);
     }
     const __m512i codes = _mm512_permutexvar_epi32(order, eq_pack64(y, t->form));
     if (groups > 2) {
