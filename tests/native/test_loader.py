@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 
 import pytest
@@ -27,6 +28,15 @@ def test_every_seed_of_the_fuzzer_is_a_legal_model() -> None:
     found = [(name, open_status(without_metadata(write_model(plan)))) for name, plan in plans()]
     assert len(found) > 200
     assert [name for name, status in found if status != "EQ_OK"] == []
+
+
+def test_of_steps_that_write_over_their_input_only_elementwise_ones_may_be_divided() -> None:
+    plan = dict(plans())["pixels"]
+    found = []
+    for i, planned in enumerate(plan.steps):
+        steps = (*plan.steps[:i], dataclasses.replace(planned, parts=2), *plan.steps[i + 1 :])
+        found.append((planned.step.name, open_status(write_model(dataclasses.replace(plan, steps=steps)))))
+    assert found == [*[("conv2d", "EQ_ERR_STEP")] * 3, ("lut", "EQ_OK")]
 
 
 def test_seeds_are_small_enough_to_be_changed() -> None:
