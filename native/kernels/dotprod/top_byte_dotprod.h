@@ -11,8 +11,13 @@
 
 #include "kernels/neon/requant_neon.h"
 
-/* A function of at most 2 KiB lies in one page: it takes one entry of the TLB, and emulators do not cut its loops in two. */
+/* A function of at most 2 KiB lies in one page: it takes one entry of the TLB, and emulators do not cut its loops in two.
+ * Where size is what counts, its place is not worth the padding. */
+#if defined(__OPTIMIZE_SIZE__)
+#define EQ_ONE_PAGE
+#else
 #define EQ_ONE_PAGE __attribute__((aligned(2048)))
+#endif
 #define EQ_TOP_INLINE __attribute__((target("arch=armv8.2-a+dotprod"))) EQ_ALWAYS_INLINE
 
 /* The constants of eight channels. */

@@ -151,8 +151,13 @@ _Static_assert(offsetof(eq_depthwise_lanes, weights) == 336 && offsetof(eq_depth
       "v30",                                                                                                     \
       "v31"
 
-/* In front of what is less than 2048 bytes long, so that it lies in one page. */
+/* In front of what is less than 2048 bytes long, so that it lies in one page; where size counts, that is not worth the
+ * padding. */
+#if defined(__OPTIMIZE_SIZE__)
+#define EQ_DW_WITHIN_A_PAGE ""
+#else
 #define EQ_DW_WITHIN_A_PAGE "b 0f\n.p2align 11\n0:\n"
+#endif
 
 /* How the assembly makes codes of sums. */
 enum {
