@@ -125,7 +125,7 @@ def test_a_missing_compiler_is_named_with_its_package(tmp_path: Path, monkeypatc
         find_compiler(board)
     with pytest.raises(ToolchainError, match="apt install gcc-aarch64-linux-gnu"):
         find_compiler(board, toolchain="gcc")
-    with pytest.raises(ToolchainError, match="no C compiler; apt install gcc"):
+    with pytest.raises(ToolchainError, match="no C compiler to build programs with; apt install gcc"):
         find_compiler(load_board("host"))
     with pytest.raises(ToolchainError, match="needs ARMv7; use zig"):
         find_compiler(load_board("raspberry-pi-zero"), toolchain="gcc")
