@@ -24,8 +24,8 @@ from edgeq.errors import DeviceError
 from edgeq.pipeline import read_source
 
 STARTS = 15  # processes whose start is timed
-THREAD_SECONDS = 0.5  # of a run whose threads are compared
-THREAD_ROUNDS = 7
+THREAD_SECONDS = 0.15  # of a run whose threads are compared
+THREAD_ROUNDS = 31
 
 
 WEIGHTS = {"scalar": "portable", "neon": "c4k16", "dotprod": "c8k4", "i8mm": "c8k8", "avx2": "c8k4", "vnni": "c16k4"}
@@ -78,7 +78,7 @@ def two_threads(model: api.Model) -> Threads | None:
         profile = file.with_name("profile.json")
 
         def run(threads: int, repeats: int) -> dict[str, Any]:
-            options = ["--threads", str(threads), "--repeat", str(repeats), "--profile", str(profile)]
+            options = ["--threads", str(threads), "--repeat", str(repeats), "--warmup", "1", "--profile", str(profile)]
             _run([str(eqrun), str(file), *options])
             report: dict[str, Any] = json.loads(profile.read_text())
             return report

@@ -280,7 +280,12 @@ static uint32_t write_outputs(const eq_runner *runner, FILE *file, const char *p
   return crc;
 }
 
-static void write_profile(const eq_runner *runner, const eq_pool *pool, const options *o, uint64_t open_ns,
+/* Begin to measure the CPU time of every thread, or stop: what passed in between is in cpu_ns, added to what was. */
+static void toggle_cpu_times(const eq_pool *pool, uint64_t cpu_ns[EQ_MAX_PARTS]) {
+  for (uint32_t i = 0; i < eq_pool_threads(pool)->count; i++) cpu_ns[i] = eq_pool_cpu_ns(pool, i) - cpu_ns[i];
+}
+
+static void write_profile(const eq_runner *runner, const options *o, uint64_t open_ns, const uint64_t *cpu_ns,
                           const uint64_t *ns, uint64_t runs) {
   FILE *file = create(o->profile);
   const uint32_t steps = eq_step_count(runner->model);
@@ -288,7 +293,7 @@ static void write_profile(const eq_runner *runner, const eq_pool *pool, const op
           "\"open_ns\": %" PRIu64 ", ",
           eq_runner_isa(runner), o->threads, o->warmup, sizeof(eq_model) + sizeof(eq_runner), open_ns);
   fputs("\"cpu_ns\": [", file);
-  for (uint32_t i = 0; i < o->threads; i++) fprintf(file, i == 0 ? "%" PRIu64 : ", %" PRIu64, eq_pool_cpu_ns(pool, i));
+  for (uint32_t i = 0; i < o->threads; i++) fprintf(file, i == 0 ? "%" PRIu64 : ", %" PRIu64, cpu_ns[i]);
   fputs("], \"step_ns\": [", file);
   for (uint64_t run = 0; run < runs; run++) {
     fputs(run == 0 ? "\n[" : ",\n[", file);
@@ -329,7 +334,7 @@ int main(int argc, char **argv) {
   const uint64_t runs = (uint64_t)samples * o.repeat;
   uint64_t *ns = o.profile == NULL ? NULL : allocate(runs * steps * sizeof *ns);
 
-  uint64_t run = 0;
+  uint64_t run = 0, cpu_ns[EQ_MAX_PARTS] = {0};
   uint32_t crc = 0;
   for (size_t i = 0; i < samples; i++) {
     const uint8_t *sample = input.data == NULL ? NULL : input.data + i * stride;
@@ -337,6 +342,7 @@ int main(int argc, char **argv) {
       feed(&runner, sample);
       eq_run(&runner);
     }
+    toggle_cpu_times(pool, cpu_ns);
     for (uint32_t j = 0; j < o.repeat; j++, run++) {
       feed(&runner, sample);
       if (crcs != NULL && j == 0) {
@@ -349,11 +355,12 @@ int main(int argc, char **argv) {
         eq_run(&runner);
       }
     }
+    toggle_cpu_times(pool, cpu_ns);
     crc = write_outputs(&runner, output, o.output, crc);
   }
   finish(output, o.output);
   finish(crcs, o.crc);
-  if (ns != NULL) write_profile(&runner, pool, &o, open_ns, ns, o.count ? 0 : runs);
+  if (ns != NULL) write_profile(&runner, &o, open_ns, cpu_ns, ns, o.count ? 0 : runs);
   eq_pool_stop(pool);
   printf("EQRUN ISA %s\nEQRUN DONE crc=%08" PRIx32 "\n", eq_runner_isa(&runner), crc);
   if (fflush(stdout) != 0) return EXIT_STORAGE;
