@@ -33,6 +33,17 @@ static void fill_weights(harness *h, int8_t *w, int32_t n, int32_t k) {
   if (bytes > 0 && chance(h, 50)) w[draw(h, 0, (int32_t)bytes - 1)] = (int8_t)(chance(h, 50) ? -128 : 127);
 }
 
+/* Weights of one sign as large as chains of two, four or eight products allow, or chains that no other place could begin:
+ * with codes that are all -128, a chain that is too long or begins elsewhere overflows. */
+static void fill_longest_chains(harness *h, int8_t *w, int32_t n, int32_t k) {
+  const int32_t sign = chance(h, 50) ? 1 : -1, most = 255 >> draw(h, 1, 3);
+  const bool anchored = chance(h, 40);
+  for (size_t i = 0; i < (size_t)n * (size_t)k; i++) {
+    const int32_t eighth = (int32_t)(i % (size_t)k) / 8 % 8, limit = eighth < 2 || eighth > 5 ? 7 : 120;
+    w[i] = (int8_t)(sign * (anchored ? limit : most));
+  }
+}
+
 /* Where rows lie: one run after the other in one image, or the same run several times. */
 typedef struct layout {
   int32_t n_runs;
@@ -110,10 +121,11 @@ static void run(harness *h) {
   covers(h, m >= ROWS && n >= CHANNELS && k >= INPUTS, m % 4 != 0 || n % 16 != 0 || k % 16 != 0);
 
   int8_t *w = buffer(h, (size_t)n * (size_t)k, 1);
-  fill_weights(h, w, n, k);
+  const bool is_extreme = chance(h, 12);
+  (is_extreme ? fill_longest_chains : fill_weights)(h, w, n, k);
   int8_t *packed = buffer(h, (size_t)eq_packed_bytes(h->table->layout, n, k), 16);
   eq_pack_weights(packed, w, h->table->layout, n, k);
-  const eq_linear_s8 linear = draw_linear(h, n, 1000 + 20 * k);
+  const eq_linear_s8 linear = draw_linear(h, n, is_extreme ? 128 * 127 * k : 1000 + 20 * k);
 
   const size_t out_stride = (size_t)n + (chance(h, 30) ? (size_t)draw(h, 1, 40) : 0);
   const bool overlaid = l.n_runs == 1 && chance(h, 40);
@@ -123,6 +135,7 @@ static void run(harness *h) {
   const size_t bytes = image_at + l.bytes;
   int8_t *image = buffer(h, bytes, 1);
   fill(h, image, bytes);
+  if (is_extreme && bytes > 0) memset(image, -128, bytes);
   const int8_t *runs[MAX_RUNS];
   for (int32_t i = 0; i < l.n_runs; i++) runs[i] = image + image_at + l.offsets[i];
   const int8_t *rows = gather(h, image + image_at, &l, m);
