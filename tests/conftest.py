@@ -23,6 +23,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         return
     total = sum(_compared.values())
     terminalreporter.write_line(f"shared: present, {total} cases")
+    if total == 0 and os.environ.get("CI"):
+        terminalreporter.write_line("failed: in CI a run with EDGEQ_SHARED must compare some of its cases")
     for name, count in sorted(_compared.items()):
         terminalreporter.write_line(f"  {count:6} {name.removeprefix('shared: ')}")
 
