@@ -117,6 +117,14 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
 #define EQ_ROW_STORE "str d9, [x8]\n" "add x8, x8, #8\n"
 #define EQ_ROW_CODES EQ_ROW_NARROW_LOW EQ_ROW_NARROW_HIGH EQ_ROW_ADD_ZERO EQ_ROW_NARROW_CODES EQ_ROW_STORE
 
+/* The last pair's codes, once all its products are added up. */
+#define EQ_ROW_LAST_CODES(product, shift)                                         \
+  "4:\n"                                                                          \
+  EQ_ROW_CONSTANTS                                                                \
+  EQ_ROW_ADD_QUADS EQ_ROW_SHORTS EQ_ROW_ADD_DOUBLES EQ_ROW_SHIFTS EQ_ROW_ADD_BIAS \
+  product shift                                                                   \
+  EQ_ROW_CODES
+
 /* The next kilobyte of code lies in one page. gcc reckons how far its branches reach by the lines of assembly, so that the
  * padding has as many lines as instructions. */
 #define EQ_LINES_16 "\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n\n"
@@ -163,11 +171,7 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
         EQ_ROW_CODES                                                                              \
         "b.ne 1b\n"                                                                               \
         "b 2b\n"                                                                                  \
-        "4:\n" /* the last pair's codes */                                                        \
-        EQ_ROW_CONSTANTS                                                                          \
-        EQ_ROW_ADD_QUADS EQ_ROW_SHORTS EQ_ROW_ADD_DOUBLES EQ_ROW_SHIFTS EQ_ROW_ADD_BIAS           \
-        product shift                                                                             \
-        EQ_ROW_CODES                                                                              \
+        EQ_ROW_LAST_CODES(product, shift)                                                         \
         : "+r"(job)                                                                               \
         :                                                                                         \
         : "cc", "memory", "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10",      \
@@ -239,11 +243,7 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
         EQ_ROW_LOW(EQ_MLA) EQ_ROW_NARROW_CODES EQ_ROW_HIGH(EQ_MLA) EQ_ROW_STORE                   \
         EQ_ROW_ADD_PAIRS(add)                                                                     \
         "br x15\n"                                                                                \
-        "4:\n" /* the last pair's codes */                                                        \
-        EQ_ROW_CONSTANTS                                                                          \
-        EQ_ROW_ADD_QUADS EQ_ROW_SHORTS EQ_ROW_ADD_DOUBLES EQ_ROW_SHIFTS EQ_ROW_ADD_BIAS           \
-        product shift                                                                             \
-        EQ_ROW_CODES                                                                              \
+        EQ_ROW_LAST_CODES(product, shift)                                                         \
         : "+r"(job)                                                                               \
         :                                                                                         \
         : "cc", "memory", "x0", "x1", "x2", "x3", "x4", "x5", "x6", "x7", "x8", "x9", "x10",      \
