@@ -21,6 +21,7 @@ from edgeq.ir.verify import verify_graph
 from edgeq.ops.base import Rounding
 from edgeq.ops.verify import verify_nodes
 from edgeq.quantize.methods import parse
+from edgeq.quantize.methods.base import Method
 from edgeq.quantize.recipe import Recipe
 from edgeq.quantize.static import quantize_for_shape, quantize_static
 from edgeq.rewrite.boundary import strip_boundary
@@ -79,7 +80,7 @@ def convert_graph(
     """
     if fit and keep_tensors:
         raise UsageError("tensors that stay readable need memory of their own; give --fit or --keep-tensors")
-    method = parse(recipe.observer)
+    method = parse(recipe.observer, Method)
     if is_quantized(graph):
         rounding = Rounding(recipe.rounding or "tflite")
         quantized = graph

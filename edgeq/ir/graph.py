@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from edgeq.ir.coding import Coding
 from edgeq.ir.dtypes import DType
 from edgeq.ir.qparams import QuantParams
 
@@ -25,13 +26,17 @@ class Operator(Protocol):
 
 @dataclass(frozen=True)
 class Tensor:
-    """A value in the graph; a constant when it carries ``data`` (in storage codes, not real values)."""
+    """A value in the graph; a constant when it carries ``data`` (in storage codes, not real values).
+
+    Low-bit weights hold uint8 codes, ``coding`` says what they mean, and ``quant`` holds the scales of those integers.
+    """
 
     name: str
     shape: tuple[int, ...]
     dtype: DType
     quant: QuantParams | None = None
     data: np.ndarray | None = None
+    coding: Coding | None = None
 
     @property
     def elements(self) -> int:

@@ -12,6 +12,7 @@ from edgeq.errors import BadInputError, UsageError
 from edgeq.ops.base import Rounding
 from edgeq.paths import read_bytes
 from edgeq.quantize.methods import parse
+from edgeq.quantize.methods.base import Method
 
 BUILT_IN = ("int8",)
 
@@ -68,7 +69,7 @@ def parse_recipe(text: str) -> Recipe:
             f"recipe {text!r}: there is no method {recipe.name!r}", hint=f"known are {', '.join(BUILT_IN)}"
         )
     try:
-        parse(recipe.observer)
+        parse(recipe.observer, Method)
     except UsageError as error:
         raise BadInputError(f"recipe {text!r}: {error}") from None
     if recipe.rounding is not None and recipe.rounding not in {rounding.value for rounding in Rounding}:

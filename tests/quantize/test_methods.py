@@ -22,7 +22,7 @@ from edgeq.quantize.methods.mse import Mse, quantization_error
 from edgeq.quantize.methods.percentile import Percentile
 
 NORMAL = np.random.default_rng(7).standard_normal(1_000_000).astype(np.float32)
-EVERY = [method() for method in methods().values()]
+EVERY = [method() for method in methods(Method).values()]
 names = pytest.mark.parametrize("method", EVERY, ids=lambda method: method.name)
 
 
@@ -40,7 +40,7 @@ def affine_mse(values: np.ndarray, low: float, high: float, bits: int = 8) -> fl
 
 
 def test_folder_registers_the_six_methods():
-    assert list(methods()) == ["ema", "kl", "mean_std", "minmax", "mse", "percentile"]
+    assert list(methods(Method)) == ["ema", "kl", "mean_std", "minmax", "mse", "percentile"]
 
 
 def test_minmax_is_exact():
@@ -229,11 +229,11 @@ def test_histogram_depends_on_neither_order_nor_grouping(batches, random):
 
 
 def test_parse_reads_names_and_options_and_spell_writes_them():
-    assert parse("minmax") == MinMax()
-    assert parse("percentile:99.9") == Percentile(99.9)
-    assert parse("mse:candidates=40,symmetric=true") == Mse(candidates=40, symmetric=True)
+    assert parse("minmax", Method) == MinMax()
+    assert parse("percentile:99.9", Method) == Percentile(99.9)
+    assert parse("mse:candidates=40,symmetric=true", Method) == Mse(candidates=40, symmetric=True)
     for method in [*EVERY, Mse(bits=4, symmetric=True)]:
-        assert parse(spell(method)) == method
+        assert parse(spell(method), Method) == method
 
 
 REFUSED = (
@@ -245,4 +245,4 @@ REFUSED = (
 @pytest.mark.parametrize("text", REFUSED.split())
 def test_parse_refuses_what_it_does_not_know(text):
     with pytest.raises(UsageError):
-        parse(text)
+        parse(text, Method)

@@ -223,12 +223,12 @@ def random_net(seed: int) -> Graph:
     return build.graph(build.node(FullyConnected(), y, build.constant(normal(5, 512, seed=seed + 3) / 20), ABSENT))
 
 
-@pytest.mark.parametrize("name", sorted(methods()))
+@pytest.mark.parametrize("name", sorted(methods(Method)))
 def test_every_method_stays_near_the_float_graph(name):
     graph, data = random_net(1), normal(96, 8, 8, 2, seed=20)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = quantized(graph, data[:64], method=methods()[name]())
+        found = quantized(graph, data[:64], method=methods(Method)[name]())
     expected = np.concatenate([run_float(graph, [sample[np.newaxis]])[0] for sample in data[64:]])
     codes = np.concatenate([run_codes(found, [sample])[0] for sample in data[64:]])
     assert sqnr(expected, codes) > {"mean_std": 12, "kl": 12, "ema": 20}.get(name, 25)
@@ -245,7 +245,7 @@ def same(first: Graph, second: Graph) -> bool:
 def test_same_data_in_other_batches_and_order_give_the_same_graph():
     graph, data = random_net(3), normal(50, 8, 8, 2, seed=5)
     for name in ("minmax", "percentile", "mse"):
-        method = methods()[name]()
+        method = methods(Method)[name]()
         first = quantized(graph, data, method=method)
         assert same(first, quantized(graph, data, method=method))
         assert same(first, quantized(graph, *data[::-1], method=method))
