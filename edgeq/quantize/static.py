@@ -30,10 +30,10 @@ from edgeq.quantize.affine import (
 )
 from edgeq.quantize.calibrate import calibrate
 from edgeq.quantize.data import align_batch
-from edgeq.quantize.equalize import equalized_variants
 from edgeq.quantize.fidelity import output_noise
 from edgeq.quantize.groups import Groups, find_groups, separate_fixed
 from edgeq.quantize.methods.base import Method, require_finite
+from edgeq.quantize.methods.equalize import equalized_variants
 from edgeq.rewrite.dead import remove_dead
 
 Range = tuple[float, float]

@@ -7,15 +7,17 @@ import numpy as np
 import pytest
 from graphbuilder import Builder, normal, run_codes, sqnr
 
-from edgeq.errors import BadInputError
+from edgeq.errors import BadInputError, UsageError
 from edgeq.ir.graph import ABSENT, Graph
 from edgeq.ops.base import Activation
 from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.ops.execute import run_float
 from edgeq.ops.fully_connected import FullyConnected
-from edgeq.quantize.equalize import equalized_variants
+from edgeq.quantize.methods import parse
+from edgeq.quantize.methods.equalize import equalized_variants
 from edgeq.quantize.methods.minmax import MinMax
+from edgeq.quantize.methods.transform import Transform
 from edgeq.quantize.static import quantize_static
 
 SPREAD = np.float32(2.0 ** -np.arange(6))  # channel sizes
@@ -96,3 +98,16 @@ def test_data_may_be_readable_only_once_and_come_in_batches_of_any_size(size):
     assert seen[-1] == 70
     whole = quantize_static(graph, [[data]], method=MinMax())
     assert [tensor.quant for tensor in found.tensors] == [tensor.quant for tensor in whole.tensors]
+
+
+def test_the_transform_makes_either_variant_and_refuses_what_it_does_not_know():
+    graph, samples = uneven(Activation.RELU), [[normal(4, 6, 6, 3)]]
+    for variant, text in zip(equalized_variants(graph, samples), ("depthwise", "all"), strict=True):
+        found = parse(f"equalize:{text}", Transform).apply(graph, samples)
+        for mine, theirs in zip(found.tensors, variant.tensors, strict=True):
+            assert mine.name == theirs.name
+            np.testing.assert_array_equal(mine.data, theirs.data)
+    with pytest.raises(UsageError, match="all or depthwise"):
+        parse("equalize:before=some", Transform)
+    with pytest.raises(BadInputError, match="none were given"):
+        parse("equalize", Transform).apply(graph, [])

@@ -8,9 +8,16 @@ from typing import ClassVar
 
 import numpy as np
 
+from edgeq.errors import BadInputError
 from edgeq.ir.graph import Graph
 
 Samples = list[list[np.ndarray]]  # batches, each one array (n, ...) per input
+
+
+def require_samples(name: str, samples: Samples) -> None:
+    """Raise BadInputError for the transform of this name when there is no sample."""
+    if not any(len(batch[0]) for batch in samples):
+        raise BadInputError(f"transform {name!r}: it needs samples of the model's inputs, none were given")
 
 
 @dataclass(frozen=True)
