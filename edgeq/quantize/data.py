@@ -82,6 +82,14 @@ def load_data(path: Path, inputs: Graph | Sequence[InputSpec]) -> DataSet:
     raise BadInputError(f"{path}: calibration data are an .npz or a .py file, {path.suffix or 'no suffix'!r} found")
 
 
+def of_arrays(arrays: Sequence[np.ndarray], inputs: Graph | Sequence[InputSpec]) -> DataSet:
+    """Make data of one array (n, ...) per input. Raises BadInputError as ``align_batch`` does."""
+    aligned = align_batch(inputs, arrays)
+    starts = range(0, len(aligned[0]), BATCH)
+    parts = [Batch([array[start : start + BATCH] for array in aligned], None) for start in starts]
+    return DataSet("the arrays", len(aligned[0]), lambda: iter(parts))
+
+
 def align_batch(inputs: Graph | Sequence[InputSpec], batch: Sequence[np.ndarray]) -> list[np.ndarray]:
     """Return a batch as one array (n, ...) per input, in its dtype.
 
@@ -232,6 +240,15 @@ def _rows(archive: zipfile.ZipFile, name: str, path: Path) -> Iterator[np.ndarra
             yield _values(stream, header, rows, name, path).reshape(rows, *header.shape[1:])
 
 
+def read_array(stream: IO[bytes], name: str, *, path: Path, declared: int) -> np.ndarray:
+    """Read a whole .npy array of ``declared`` bytes with its header. Raises BadInputError naming path and array."""
+    header = _Header.read(stream, name, path=path, declared=declared)
+    if header.size > MAX_BYTES:
+        raise BadInputError(f"{path}: {name} holds {header.size} bytes, more than {MAX_BYTES}")
+    values = _values(stream, header, header.shape[0], name, path)
+    return values.reshape(header.shape, order="F" if header.by_columns else "C")
+
+
 def _values(stream: IO[bytes], header: _Header, rows: int, name: str, path: Path) -> np.ndarray:
     """Read the values of so many rows, flat."""
     size = header.dtype.itemsize * rows * math.prod(header.shape[1:])
@@ -247,27 +264,28 @@ def _values(stream: IO[bytes], header: _Header, rows: int, name: str, path: Path
 # ------------------------------------------------------------------------------------------------ .py
 
 
-def _open_script(path: Path, specs: Sequence[InputSpec]) -> DataSet:
-    def run(action: Callable[[], Any]) -> Any:
-        """Call into the script; whatever it raises becomes one error that names it."""
-        try:
-            return action()
-        except (EdgeqError, StopIteration):
-            raise
-        except OSError as error:
-            raise StorageError(f"{path}: {error}") from error
-        except (Exception, SystemExit) as error:
-            raise BadInputError(f"{path}: {type(error).__name__}: {error}") from error
+def call_script(path: Path, action: Callable[[], Any]) -> Any:
+    """Call into a user's script; whatever it raises becomes one error that names the script."""
+    try:
+        return action()
+    except (EdgeqError, StopIteration):
+        raise
+    except OSError as error:
+        raise StorageError(f"{path}: {error}") from error
+    except (Exception, SystemExit) as error:
+        raise BadInputError(f"{path}: {type(error).__name__}: {error}") from error
 
-    make = run(lambda: runpy.run_path(str(path))).get("batches")
+
+def _open_script(path: Path, specs: Sequence[InputSpec]) -> DataSet:
+    make = call_script(path, lambda: runpy.run_path(str(path))).get("batches")
     if not callable(make):
         raise BadInputError(f"{path}: a function batches() expected, none found")
 
     def read() -> Iterator[Batch]:
-        iterator = run(lambda: iter(make()))
+        iterator = call_script(path, lambda: iter(make()))
         while True:
             try:
-                found = run(lambda: next(iterator))
+                found = call_script(path, lambda: next(iterator))
             except StopIteration:
                 return
             yield _of_script(found, specs, path)
