@@ -30,14 +30,14 @@ class Observer:
         self.seen = 0  # values
 
     def update(self, batch: np.ndarray) -> None:
-        """Take in one batch of any shape; an empty one is ignored.
+        """Take in one batch, first axis = samples (an array of one axis is one sample); an empty one is ignored.
 
         Raises InvalidValueError for a batch with a non-finite value, and then stays as it was.
         """
-        values = np.asarray(batch, np.float32).reshape(-1)
+        values = np.asarray(batch, np.float32)
         if values.size:
             require_finite(values, f"tensor {self.tensor!r}")
-            self.observe(values)
+            self.observe(values.reshape(len(values) if values.ndim > 1 else 1, -1))
             self.seen += values.size
 
     def merge(self, other: Self) -> None:
@@ -53,7 +53,7 @@ class Observer:
         return self.choose()
 
     def observe(self, values: np.ndarray) -> None:
-        """Take in finite float32 values (n,), n >= 1."""
+        """Take in finite float32 values (samples, n), neither of them 0."""
         raise NotImplementedError
 
     def absorb(self, other: Self) -> None:
@@ -74,3 +74,15 @@ class Method:
     def observer(self, tensor: str) -> Observer:
         """Return a fresh observer for the tensor of this name."""
         raise NotImplementedError
+
+    def ranges(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return the lowest and highest values (R,) to represent of each of rows (R, K), all finite, K >= 1.
+
+        Methods that can, work on the values themselves and on all rows at once, not on histograms of them.
+        """
+        found = np.empty((2, len(rows)))
+        for index, row in enumerate(rows):
+            observer = self.observer("row")
+            observer.update(row)
+            found[:, index] = observer.range()
+        return found[0], found[1]

@@ -21,6 +21,9 @@ class MinMax(Method):
     def observer(self, tensor: str) -> MinMaxObserver:
         return MinMaxObserver(tensor)
 
+    def ranges(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return rows.min(axis=1).astype(np.float64), rows.max(axis=1).astype(np.float64)
+
 
 class MinMaxObserver(Observer):
     """Running minimum and maximum."""
