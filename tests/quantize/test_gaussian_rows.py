@@ -141,6 +141,7 @@ def test_kl_threshold_of_a_gaussian_and_of_its_positive_half():
         low, high = Kl(unsigned=unsigned).choose(SEEN_POSITIVE)
         assert low == 0
         assert high == pytest.approx(3.75, abs=0.3)
+    assert Kl(symmetric=True).choose(SEEN_POSITIVE) == pytest.approx((-3.75, 3.75), abs=0.3)
 
 
 def test_kl_cuts_the_outliers_that_minmax_keeps():
@@ -156,6 +157,7 @@ def test_best_takes_the_full_range_of_uniform_data_and_clips_rare_outliers():
     assert range_of(Best(), np.linspace(-1, 1, 100_001)) == (-1, 1)
     assert range_of(Best(), np.concatenate([SAMPLE, np.float32([60, -60])]))[1] < 10
     assert range_of(Best(), np.concatenate([SAMPLE, np.full(200, 60, np.float32)]))[1] == 60
+    assert range_of(Best(symmetric=True), np.linspace(0.5, 1, 100_001)) == (-1, 1)
 
 
 def test_best_has_the_largest_cosine_of_its_candidates():

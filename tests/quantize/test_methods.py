@@ -46,6 +46,7 @@ def test_folder_registers_the_methods():
 
 def test_minmax_is_exact():
     assert range_of(MinMax(), np.array([3.5, -1]), np.array([[-2.25]])) == (-2.25, 3.5)
+    assert range_of(MinMax(symmetric=True), np.array([1.5, 0.5]), np.array([[2.25]])) == (-2.25, 2.25)
 
 
 def test_ema_of_equal_batches_is_their_range_and_of_two_kinds_is_the_closed_form():
@@ -280,9 +281,9 @@ def test_parse_reads_names_and_options_and_spell_writes_them():
 
 
 REFUSED = (
-    "maximum minmax:1 percentile:high percentile:10 percentile:nan mse:bits=x mse:80,2,8,true,1 mse:bits=8,bits=8 "
-    "kl:bits=12 percentile:a=3 "
-    "mse:symmetric=true,joint=true mse:least_width=-1 mse:least_width=inf aciq:16 best:1 ristretto:17 avg_minmax:1"
+    "maximum minmax:1 minmax:true,1 percentile:high percentile:10 percentile:nan mse:bits=x mse:80,2,8,true,false,0,1 "
+    "mse:bits=8,bits=8 mse:symmetric=true,joint=true mse:least_width=-1 mse:least_width=inf percentile:a=3 "
+    "kl:bits=12 kl:unsigned=true,symmetric=true aciq:16 best:1 ristretto:17 avg_minmax:1"
 )
 
 

@@ -9,15 +9,16 @@ import numpy as np
 import pytest
 
 from edgeq.errors import InvalidValueError, UsageError
-from edgeq.quantize.methods import methods
+from edgeq.quantize.methods import methods, spell
 from edgeq.quantize.methods.base import Method
 from edgeq.quantize.methods.levels import levels_of_range
 from edgeq.quantize.methods.minmax import MinMax
 from edgeq.quantize.methods.mse import Mse
+from edgeq.quantize.methods.percentile import Percentile
 from edgeq.quantize.ranges import ranges_of
 
-EVERY = [method() for method in methods(Method).values()]
-names = pytest.mark.parametrize("method", EVERY, ids=lambda method: method.name)
+EVERY = [*(method() for method in methods(Method).values()), MinMax(symmetric=True), Percentile(90, symmetric=True)]
+names = pytest.mark.parametrize("method", EVERY, ids=spell)
 WEIGHTS = np.random.default_rng(1).standard_normal((6, 3, 5, 40)).astype(np.float32)
 WEIGHTS *= np.float32(2.0) ** np.arange(6, dtype=np.float32)[:, np.newaxis, np.newaxis, np.newaxis]
 

@@ -32,8 +32,9 @@ class Best(HistogramMethod):
         require_bits("best", self.bits, most=11)
 
     def choose(self, seen: Histogram) -> tuple[float, float]:
-        clipped = (Percentile(symmetric=self.symmetric), Kl(bits=self.bits))
-        candidates = [(seen.low, seen.high), *(method.choose(seen) for method in clipped)]
+        clipped = (Percentile(symmetric=self.symmetric), Kl(bits=self.bits, symmetric=self.symmetric))
+        low, high = with_zero(seen.low, seen.high, symmetric=True) if self.symmetric else (seen.low, seen.high)
+        candidates = [(float(low), float(high)), *(method.choose(seen) for method in clipped)]
         edges, counts = seen.bins()
         middles = (edges[1:] + edges[:-1]) / 2
         return max(candidates, key=lambda ends: self._cosine(middles, counts, ends))

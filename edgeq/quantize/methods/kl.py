@@ -9,6 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
+from edgeq.errors import UsageError
 from edgeq.quantize.methods.histogram import Histogram, HistogramMethod, require_bits
 
 BINS = 2048
@@ -20,8 +21,8 @@ class Kl(HistogramMethod):
     """Choose the clip t of |r| with the least Kullback-Leibler divergence: [-t, t], as far as values were seen.
 
     Of equal divergences the largest clip wins. ``bits`` give 2^(bits - 1) levels for |r|; with ``unsigned`` tensors
-    without negative values get the 2^bits - 1 of unsigned storage. Falls back to the full range where fewer bins than
-    levels hold anything.
+    without negative values get the 2^bits - 1 of unsigned storage. With ``symmetric`` the range is [-t, t] whatever was
+    seen. Falls back to the full range where fewer bins than levels hold anything.
 
     Source: Migacz, "8-bit inference with TensorRT", GTC 2017.
     """
@@ -30,9 +31,12 @@ class Kl(HistogramMethod):
 
     bits: int = 8
     unsigned: bool = False
+    symmetric: bool = False
 
     def __post_init__(self) -> None:
         require_bits("kl", self.bits, most=11)
+        if self.unsigned and self.symmetric:
+            raise UsageError("kl: unsigned=true given with symmetric=true, which needs the sign", hint="leave one out")
 
     def choose(self, seen: Histogram) -> tuple[float, float]:
         peak = max(-seen.low, seen.high)
@@ -44,6 +48,8 @@ class Kl(HistogramMethod):
                 counts[0] = counts[1]  # the zeros of a ReLU would outweigh everything
             if np.count_nonzero(counts) >= levels:
                 threshold = (best_bins(counts, levels) + 0.5) * peak / BINS
+        if self.symmetric:
+            return -threshold, threshold
         return (0.0 if seen.low >= 0 else max(seen.low, -threshold)), (
             0.0 if seen.high <= 0 else min(seen.high, threshold)
         )
