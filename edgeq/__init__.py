@@ -4,12 +4,15 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from edgeq.api import Model, Session, connect, convert, load
+    from edgeq.analysis.accuracy import Accuracy
+    from edgeq.api import Model, Session, connect, convert, evaluate, load
     from edgeq.errors import EdgeqError
     from edgeq.runtime.native import Arena
 
 __version__ = "0.1.0"
-__all__ = ["Arena", "EdgeqError", "Model", "Session", "__version__", "connect", "convert", "load"]
+__all__ = [
+    "Accuracy", "Arena", "EdgeqError", "Model", "Session", "__version__", "connect", "convert", "evaluate", "load",
+]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

@@ -12,18 +12,26 @@ from typing import overload
 
 import numpy as np
 
+from edgeq.analysis.accuracy import Accuracy, Subject
+from edgeq.analysis.accuracy import evaluate as measure
+from edgeq.analysis.samples import Runner, leading_size, one_by_one
 from edgeq.board import load_board
 from edgeq.compile.plan import Plan, PlanPort
 from edgeq.device.device import Device
 from edgeq.device.device import connect as connect_device
 from edgeq.errors import BadInputError, InvalidValueError, UsageError
+from edgeq.format.read import is_model
 from edgeq.format.write import write_model
 from edgeq.ir.boundary import dequantize, quantize_real
+from edgeq.ir.graph import Graph
 from edgeq.ir.result import Profile, RunResult
+from edgeq.ops.execute import run_float
 from edgeq.paths import read_bytes, write_bytes
-from edgeq.pipeline import convert_graph, read_plan, read_source
-from edgeq.quantize.data import load_data
+from edgeq.pipeline import convert_graph, is_quantized, read_plan, read_source
+from edgeq.quantize.data import InputSpec, input_specs, load_data, of_arrays
+from edgeq.quantize.labels import load_labels, with_labels
 from edgeq.quantize.recipe import Recipe, parse_recipe
+from edgeq.rewrite.batch import evaluation_batch
 from edgeq.runtime.native import Arena, NativeRunner, check_threads
 from edgeq.runtime.reference import reference_tensors, run_reference
 
@@ -139,6 +147,16 @@ class Model:
     def decode(self, codes: Sequence[np.ndarray]) -> list[np.ndarray]:
         """Turn the program's output codes into arrays of the dtypes that the source model declares."""
         return [self._decode_one(port, array) for port, array in zip(self.outputs, codes, strict=True)]
+
+    def reals(self, codes: Sequence[np.ndarray]) -> list[np.ndarray]:
+        """Turn the program's output codes into real numbers, also those that the source model declares as integers.
+
+        Integers without a scale, such as indices, stay as they are.
+        """
+        quants = [self.plan.values[port.value].quant for port in self.outputs]
+        return [
+            array if quant is None else dequantize(array, quant) for array, quant in zip(codes, quants, strict=True)
+        ]
 
     def _ordered(self, inputs: Arrays) -> list[np.ndarray]:
         names = [port.name for port in self.inputs]
@@ -278,3 +296,74 @@ def connect(board: str, *, ssh: str | None = None, toolchain: str | None = None,
     """
     device = connect_device(load_board(board), ssh=ssh, toolchain=toolchain, threads=check_threads(threads))
     return Session(device)
+
+
+def evaluate(
+    model: Model | str | Path,
+    data: str | Path | Sequence[np.ndarray],
+    *,
+    labels: str | Path | np.ndarray | None = None,
+    metric: str | None = None,
+    source: Model | str | Path | None = None,
+    device: Session | None = None,
+    progress: Callable[[int], None] | None = None,
+) -> Accuracy:
+    """Measure a model's accuracy on labelled samples, with a 95 % interval.
+
+    ``model`` and ``source`` are a Model, or the path of an .eqm file or a source model; a float one runs in float. With
+    ``source``, the result's ``against`` has that model's accuracy on the same samples and how far the two differ.
+    ``data`` is a path (.npz or .py) or one array (n, ...) per input; ``labels`` an array, or the path of an .npy, .npz
+    or .csv file, for data without labels ``y``. ``metric`` is top1 (any number), f1, f1:micro, f1:weighted, f1:binary,
+    auc, mse, nats, perplexity or FILE.py:FUNCTION, as ``analysis/metrics.py`` and ``analysis/user_metric.py`` define
+    them; if not named, top1 for integer labels and mse for others. The model runs here, or on ``device``, where it must
+    be loaded already. The first output counts, as real numbers. ``progress`` is called with the samples seen so far.
+
+    Raises BadInputError for data and labels that do not go together or with the model, InvalidValueError for NaN or
+    infinity in them, UsageError for an unknown metric or a float model on a device, StorageError for files.
+    """
+    run = None
+    if device is not None:
+        if not isinstance(model, Model) or device.model is not model:
+            raise UsageError("the device runs the model that it has loaded", hint="pass that one as the model")
+        run = runner(model, device.run_many)
+    subject = subject_of(model, data, labels=labels, run=run)
+    original = None if source is None else subject_of(source, data, labels=labels)
+    return measure(subject, metric=metric, source=original, progress=progress)
+
+
+def subject_of(
+    model: Model | str | Path,
+    data: str | Path | Sequence[np.ndarray],
+    *,
+    labels: str | Path | np.ndarray | None = None,
+    run: Runner | None = None,
+) -> Subject:
+    """Open a model and its samples to be measured; with ``run``, that runs it. Arguments as in ``evaluate``."""
+    opened = model if isinstance(model, Model) else _open(Path(model))
+    if isinstance(opened, Model):
+        specs = tuple(InputSpec(port.name, port.shape, port.dtype) for port in opened.inputs)
+        size = leading_size([spec.shape for spec in specs])
+        run = run or runner(opened, lambda feeds: [opened.run_codes(codes) for codes in feeds])
+    else:
+        specs = input_specs(opened)
+        several, size = evaluation_batch(opened, 32)
+        run = one_by_one(lambda feed: run_float(several, feed))
+    samples = load_data(Path(data), specs) if isinstance(data, (str, Path)) else of_arrays(data, specs)
+    if isinstance(labels, (str, Path)):
+        samples = with_labels(samples, load_labels(Path(labels)), source=str(labels))
+    elif labels is not None:
+        samples = with_labels(samples, labels)
+    return Subject(run, size, samples)
+
+
+def runner(model: Model, run: Callable[[list[list[np.ndarray]]], Sequence[RunResult]]) -> Runner:
+    """Make a runner, from real inputs to real outputs, of what runs the model's codes for many inferences at once."""
+    return lambda feeds: [model.reals(result.outputs) for result in run([model.encode(feed) for feed in feeds])]
+
+
+def _open(path: Path) -> Model | Graph:
+    """Load an .eqm file or convert an integer model; of a float one, return the graph."""
+    if is_model(read_bytes(path)):
+        return load(path)
+    graph = read_source(path)
+    return convert(path) if is_quantized(graph) else graph

@@ -3,127 +3,203 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import zip_longest
 
 import numpy as np
 
+from edgeq.analysis.estimates import Interval, difference
+from edgeq.analysis.metrics import Kept, Metric, by_position, default_metric, parse_metric
 from edgeq.analysis.samples import Runner, run_samples
-from edgeq.errors import AccuracyError, BadInputError, UsageError
-from edgeq.quantize.data import Batch
+from edgeq.errors import AccuracyError, BadInputError, InvalidValueError, UsageError
+from edgeq.quantize.data import Batch, DataSet
 
-METRICS = ("top1", "mse")
-_Z = 1.959963984540054  # the normal quantile of a two-sided 95 % interval
+
+@dataclass(frozen=True)
+class Subject:
+    """A model to be measured: what runs it, how many samples an inference takes, and the samples with their labels."""
+
+    run: Runner
+    size: int
+    samples: DataSet
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """A metric over ``samples`` samples with its 95 % interval; top1 is a fraction, mse in squared output units."""
+    """A metric over ``samples`` samples with its 95 % interval; ``against`` compares it with a source model's."""
 
     metric: str
     value: float
-    interval: tuple[float, float]
+    interval: Interval
     samples: int
+    larger_is_better: bool = True
+    is_fraction: bool = True
+    against: Comparison | None = None
 
     def drop_from(self, source: Accuracy) -> float:
-        """Return how much worse this is than ``source``: points lost for top1, what was gained for mse."""
-        return source.value - self.value if self.metric == "top1" else self.value - source.value
+        """Return how much worse this is than ``source``, in the metric's own units."""
+        return source.value - self.value if self.larger_is_better else self.value - source.value
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a model's first output differs from its source model's on the same samples.
+
+    ``difference`` is the model's metric less the source's, its interval from pairs of the same sample. ``agreement`` is
+    the share of samples, or of the positions that they score, with the same argmax; None where that is of one number.
+    ``sqnr_db`` is 10 log10(sum source^2 / sum (source - model)^2) over all numbers: infinite where they are equal.
+    """
+
+    source: Accuracy
+    difference: float
+    interval: Interval
+    agreement: float | None
+    sqnr_db: float
 
 
 def evaluate(
-    run: Runner,
-    batches: Iterable[Batch],
+    model: Subject,
     *,
-    size: int,
-    metric: str | None = None,
+    metric: Metric | str | None = None,
+    source: Subject | None = None,
     progress: Callable[[int], None] | None = None,
 ) -> Accuracy:
-    """Measure the first output of ``run``, which takes ``size`` samples, against the labels.
+    """Measure a model's first output against the labels, and against a source model's on the same samples if given.
 
-    The metric, if not named, is top1 for integer labels with one number per sample, else mse. Raises BadInputError
-    for data without samples or labels, and labels that do not go with the output or the metric; UsageError for an
-    unknown metric.
+    The metric, if not named, is top1 for integer labels with one number per sample, else mse. ``progress`` is called
+    with the samples seen so far. Outputs are kept only where the metric is no mean over samples.
+
+    Raises BadInputError for data without samples or labels, labels that do not go with the output or the metric, and
+    batches that are not the same for both models; InvalidValueError for NaN or infinity; UsageError for an unknown
+    metric.
     """
-    if metric is not None and metric not in METRICS:
-        raise UsageError(f"there is no metric {metric!r}", hint=f"metrics are {', '.join(METRICS)}")
-    scores: list[np.ndarray] = []
+    chosen = parse_metric(metric) if isinstance(metric, str) else metric
+    subjects = [model] if source is None else [model, source]
+    kept: list[list[Kept]] = [[] for _ in subjects]
+    likeness = _Likeness()
     done = 0
-    for batch in batches:
-        if batch.labels is None:
-            raise BadInputError("the data have no labels", hint="put them into an array y beside the inputs")
-        if len(batch.labels) == 0:
-            continue
-        metric = metric or ("top1" if batch.labels.dtype.kind in "iu" and batch.labels.ndim == 1 else "mse")
-        output = run_samples(run, batch.inputs, size=size)[0]
-        scores.append((_hits if metric == "top1" else _errors)(output, batch.labels))
-        done += len(output)
+    for batches in _together(subjects):
+        labels = _labels_of(batches, done)
+        chosen = chosen or default_metric(labels)
+        outputs = [_output(subject, batch, done) for subject, batch in zip(subjects, batches, strict=True)]
+        for parts, output in zip(kept, outputs, strict=True):
+            parts.append(chosen.keep(output, labels))
+        if source is not None:
+            likeness.add(outputs[0], outputs[1], labels)
+        done += len(labels)
         if progress is not None:
             progress(done)
-    if metric is None or done == 0:
+    if chosen is None or done == 0:
         raise BadInputError("the data hold no samples")
-    values = np.concatenate(scores)
-    if metric == "top1":
-        hits = int(values.sum())
-        return Accuracy(metric, hits / done, wilson_interval(hits, done), done)
-    return Accuracy(metric, float(values.mean()), normal_interval(values), done)
+    estimates = [chosen.estimate(tuple(map(np.concatenate, zip(*parts, strict=True)))) for parts in kept]
+    measured = [
+        Accuracy(chosen.name, e.value, e.interval, done, chosen.larger_is_better, chosen.is_fraction) for e in estimates
+    ]
+    if source is None:
+        return measured[0]
+    between = difference(*estimates)
+    against = Comparison(measured[1], between.value, between.interval, likeness.agreement, likeness.sqnr_db)
+    return dataclasses.replace(measured[0], against=against)
 
 
-def _hits(output: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return 1 where the largest of a sample's scores is its label's."""
-    flat = output.reshape(len(output), -1)
-    if flat.shape[1] < 2:
-        raise BadInputError("top1 compares scores, the output has one number per sample", hint="use --metric mse")
-    if labels.ndim != 1 or labels.dtype.kind not in "iu":
+def _together(subjects: Sequence[Subject]) -> Iterator[tuple[Batch, ...]]:
+    """Yield the batches of all subjects side by side, those without samples left out."""
+    for batches in zip_longest(*(subject.samples.read() for subject in subjects)):
+        if None in batches:
+            raise BadInputError("the data give fewer batches when they are read again")
+        if len(batches[0].inputs[0]):
+            yield batches
+
+
+def _labels_of(batches: Sequence[Batch], done: int) -> np.ndarray:
+    """Return the labels of a batch, which are the same each time that it is read."""
+    labels = batches[0].labels
+    if labels is None:
         raise BadInputError(
-            f"top1 needs labels (n,) of integers, {labels.dtype} of shape {list(labels.shape)} found",
-            hint="use --metric mse for real-valued targets",
+            "the data have no labels", hint="put them into an array y beside the inputs, or use --labels"
         )
-    wrong = np.flatnonzero((labels < 0) | (labels >= flat.shape[1]))
+    _require_finite("the label", labels, done)
+    if any(batch.labels is None or not np.array_equal(labels, batch.labels) for batch in batches[1:]):
+        raise BadInputError("the data give other labels when they are read again")
+    return labels
+
+
+def _output(subject: Subject, batch: Batch, done: int) -> np.ndarray:
+    for number, array in enumerate(batch.inputs):
+        _require_finite(f"input {number}", array, done)
+    output = run_samples(subject.run, batch.inputs, size=subject.size)[0]
+    _require_finite("the output", output, done)
+    return output
+
+
+def _require_finite(what: str, array: np.ndarray, done: int) -> None:
+    """Raise InvalidValueError for NaN or infinity, naming the sample; ``done`` samples came before the array's."""
+    wrong = np.flatnonzero(~np.isfinite(array))
     if wrong.size:
-        raise BadInputError(f"label {labels[wrong[0]]} found, the output has {flat.shape[1]} scores")
-    return np.asarray(flat.argmax(axis=1) == labels, np.float64)
+        sample = done + int(wrong[0]) // (array.size // len(array))
+        raise InvalidValueError(f"{what} of sample {sample} holds {array.reshape(-1)[wrong[0]]}")
 
 
-def _errors(output: np.ndarray, labels: np.ndarray) -> np.ndarray:
-    """Return the mean squared error of each sample, in float64."""
-    if labels.size != output.size:
-        raise BadInputError(f"targets of shape {list(labels.shape)} given for outputs of shape {list(output.shape)}")
-    differences = output.astype(np.float64) - labels.reshape(output.shape).astype(np.float64)
-    if not np.isfinite(differences).all():
-        raise BadInputError("an output or a target is not finite")
-    return np.asarray((differences.reshape(len(output), -1) ** 2).mean(axis=1))
+@dataclass
+class _Likeness:
+    """Sums over the outputs of a model and its source, batch by batch."""
 
+    signal: float = 0.0
+    noise: float = 0.0
+    same: int = 0
+    compared: int = 0
 
-def wilson_interval(hits: int, count: int) -> tuple[float, float]:
-    """Return Wilson's 95 % interval of a proportion (Wilson 1927); it stays within [0, 1] and holds hits / count."""
-    share, spread = hits / count, _Z * _Z / count
-    middle = (share + spread / 2) / (1 + spread)
-    half = _Z * math.sqrt(share * (1 - share) / count + spread / (4 * count)) / (1 + spread)
-    return (0.0 if hits == 0 else middle - half), (1.0 if hits == count else middle + half)
+    def add(self, output: np.ndarray, reference: np.ndarray, labels: np.ndarray) -> None:
+        """Add a batch. Raises BadInputError for outputs of different sizes."""
+        if output.size != reference.size:
+            raise BadInputError(
+                f"the source model's output has shape {list(reference.shape[1:])}, this one's {list(output.shape[1:])}"
+            )
+        found, expected = (by_position(array, labels).astype(np.float64) for array in (output, reference))
+        self.signal += float(np.sum(expected**2))
+        self.noise += float(np.sum((expected - found) ** 2))
+        if found.shape[2] > 1:
+            self.same += int((found.argmax(axis=2) == expected.argmax(axis=2)).sum())
+            self.compared += found.shape[0] * found.shape[1]
 
+    @property
+    def agreement(self) -> float | None:
+        return self.same / self.compared if self.compared else None
 
-def normal_interval(values: np.ndarray) -> tuple[float, float]:
-    """Return the 95 % interval of a mean from its standard error; from minus to plus infinity for one value."""
-    if len(values) < 2:
-        return -math.inf, math.inf
-    half = _Z * float(values.std(ddof=1)) / math.sqrt(len(values))
-    return float(values.mean()) - half, float(values.mean()) + half
+    @property
+    def sqnr_db(self) -> float:
+        if self.noise == 0:
+            return math.inf
+        return 10 * math.log10(self.signal / self.noise) if self.signal else -math.inf
 
 
 @dataclass(frozen=True)
 class Gate:
-    """What must hold: at least ``minimum``, or at most ``max_drop`` worse than the source model."""
+    """What must hold: at least ``minimum``, at most ``maximum``, at most ``max_drop`` worse than the source model."""
 
     minimum: float | None = None
+    maximum: float | None = None
     max_drop: float | None = None
 
-    def check(self, found: Accuracy, source: Accuracy | None = None) -> None:
+    def require_direction(self, metric: str, *, larger_is_better: bool) -> None:
+        """Raise UsageError for a bound on the side where the metric should be good."""
+        if self.minimum is not None and not larger_is_better:
+            raise UsageError(f"--min is for metrics that should be high, {metric} should be low", hint="use --max")
+        if self.maximum is not None and larger_is_better:
+            raise UsageError(f"--max is for metrics that should be low, {metric} should be high", hint="use --min")
+
+    def check(self, found: Accuracy) -> None:
         """Raise AccuracyError with both numbers when the gate is missed; a value that is not a number misses it."""
         if self.minimum is not None and not found.value >= self.minimum:
             raise AccuracyError(f"{found.metric} is {found.value:.6g}, at least {self.minimum:.6g} was asked")
+        if self.maximum is not None and not found.value <= self.maximum:
+            raise AccuracyError(f"{found.metric} is {found.value:.6g}, at most {self.maximum:.6g} was asked")
         if self.max_drop is not None:
-            assert source is not None
+            assert found.against is not None
+            source = found.against.source
             drop = found.drop_from(source)
             if not drop <= self.max_drop:
                 raise AccuracyError(

@@ -11,23 +11,17 @@ import numpy as np
 from rich.console import Console
 
 from edgeq import api
-from edgeq.analysis.accuracy import evaluate
 from edgeq.analysis.compare import verify
-from edgeq.analysis.samples import one_by_one
 from edgeq.board import Board, load_board
-from edgeq.cli._arrays import codes_of, port_specs
+from edgeq.cli._arrays import codes_of
 from edgeq.cli._emitted import run_emitted
 from edgeq.cli._engine import Engine, open_engine, twin
 from edgeq.device.machine import find_emulator
 from edgeq.device.toolchain import find_compiler
 from edgeq.errors import DeviceDiffersError, ToolchainError
 from edgeq.ir.result import Profile
-from edgeq.ops.execute import run_float
 from edgeq.paths import demo_dir
-from edgeq.pipeline import read_source
-from edgeq.quantize.data import load_data
 from edgeq.report import table
-from edgeq.rewrite.batch import evaluation_batch
 from edgeq.runtime.litert import ReferenceInterpreter, installed_package
 
 _WIDTH = 42  # characters of the column that names what is compared
@@ -164,14 +158,8 @@ def _count_equal(name: str, expected: Sequence[Sequence[np.ndarray]], found: Seq
 
 
 def _show_accuracy(demo: _Demo, source: Path, tests: Path, models: dict[str, api.Model]) -> None:
-    graph = read_source(source)
-    several, size = evaluation_batch(graph, 32)
-    run = one_by_one(lambda feed: run_float(several, feed))
-    found = {f"{source.name}, in float": evaluate(run, load_data(tests, graph).read(), size=size)}
-    for name, model in models.items():
-        with open_engine(model, board=None) as engine:
-            samples = load_data(tests, port_specs(model.inputs))
-            found[name] = evaluate(engine.runner(model), samples.read(), size=1)
+    found = {f"{source.name}, in float": api.evaluate(source, tests)}
+    found |= {name: api.evaluate(model, tests) for name, model in models.items()}
     for name, accuracy in found.items():
         low, high = accuracy.interval
         demo.line(name, f"{accuracy.value:.2%}  ({low:.2%} to {high:.2%})")

@@ -30,9 +30,7 @@ class Engine:
 
     def runner(self, model: api.Model) -> Runner:
         """Return a function from real inputs to real outputs, many inferences at once."""
-        return lambda feeds: [
-            model.decode(result.outputs) for result in self.run([model.encode(feed) for feed in feeds], False)
-        ]
+        return api.runner(model, lambda codes: self.run(codes, False))
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -12,6 +13,7 @@ from edgeq.cli._options import BoardOption, JsonOption, QuietOption, SshOption, 
 
 if TYPE_CHECKING:
     from edgeq.analysis.accuracy import Accuracy
+    from edgeq.analysis.metrics import Metric
 
 
 def command(
@@ -19,18 +21,30 @@ def command(
     data: Annotated[
         Path, typer.Option("--data", metavar="D", show_default=False, help="samples with labels in y, .npz or .py")
     ],
+    labels: Annotated[
+        Path | None, typer.Option("--labels", metavar="FILE", help="labels for data without y, .npy, .npz or .csv")
+    ] = None,
+    metric: Annotated[
+        str | None,
+        typer.Option(
+            "--metric",
+            metavar="NAME",
+            help="top1, top5 (any number), f1, f1:micro, f1:weighted, f1:binary, auc, mse, nats, perplexity or "
+            "FILE.py:FUNCTION; if not named, top1 for class labels and mse for others",
+        ),
+    ] = None,
     minimum: Annotated[
         str | None, typer.Option("--min", metavar="V", help="fail below this value: 0.97 or 97%")
+    ] = None,
+    maximum: Annotated[
+        str | None, typer.Option("--max", metavar="V", help="fail above this value, for mse and the like")
     ] = None,
     max_drop: Annotated[
         str | None,
         typer.Option("--max-drop", metavar="P", help="fail when it is worse than --source by more: 0.01 or 1%"),
     ] = None,
     source: Annotated[
-        Path | None, typer.Option("--source", metavar="M0", help="the model that --max-drop means")
-    ] = None,
-    metric: Annotated[
-        str | None, typer.Option("--metric", metavar="top1|mse", help="top1 for class labels, mse for real targets")
+        Path | None, typer.Option("--source", metavar="M0", help="the model to compare with on the same samples")
     ] = None,
     board: BoardOption = None,
     ssh: SshOption = None,
@@ -40,89 +54,98 @@ def command(
 ) -> None:
     """Measure accuracy with a 95 % interval; a float model is evaluated in float.
 
-    Ends with exit code 4 when --min or --max-drop is missed; the report comes first.
+    With --source, also the difference from that model with its own interval, how often both have the same argmax, and
+    the signal-to-noise ratio of the outputs. The function of FILE.py:FUNCTION gets arrays (outputs, labels) and returns
+    one score per sample or one number; larger is better unless it has an attribute larger_is_better = False.
+
+    Ends with exit code 4 when --min, --max or --max-drop is missed; the report comes first.
     """
     from edgeq.analysis.accuracy import Gate
+    from edgeq.analysis.metrics import parse_metric
     from edgeq.cli._output import emit
     from edgeq.cli._paths import require_new_files
     from edgeq.errors import UsageError
-    from edgeq.report import table
+    from edgeq.report.accuracy_table import show_accuracy
     from edgeq.report.json_report import eval_report
+    from edgeq.report.table import make_console
 
-    if (max_drop is None) != (source is None):
-        raise UsageError("--max-drop and --source go together: the drop is counted from the source model")
-    is_fraction = metric != "mse"
+    if max_drop is not None and source is None:
+        raise UsageError("--max-drop needs --source, the model that the drop is counted from")
+    chosen = None if metric is None else parse_metric(metric)
+    is_fraction = maximum is None if chosen is None else chosen.is_fraction
     gate = Gate(
-        None if minimum is None else _number(minimum, "--min", is_fraction=is_fraction),
-        None if max_drop is None else _number(max_drop, "--max-drop", is_fraction=is_fraction),
+        minimum=_bound(minimum, "--min", is_fraction=is_fraction),
+        maximum=_bound(maximum, "--max", is_fraction=is_fraction),
+        max_drop=_bound(max_drop, "--max-drop", is_fraction=is_fraction),
     )
-    require_new_files([json], inputs=[model, data, source])
-    found = _evaluate(model, data, metric, board=board, ssh=ssh, toolchain=toolchain, quiet=quiet)
-    if found.metric == "mse" and minimum is not None:
-        raise UsageError("--min is for metrics that should be high, mse should be low", hint="use --max-drop")
-    original = None if source is None else _evaluate(source, data, found.metric, quiet=quiet)
+    if chosen is not None:
+        gate.require_direction(chosen.name, larger_is_better=chosen.larger_is_better)
+    require_new_files([json], inputs=[model, data, labels, source])
+    found = _evaluate(
+        model, data, labels, chosen, source=source, board=board, ssh=ssh, toolchain=toolchain, quiet=quiet
+    )
+    gate.require_direction(found.metric, larger_is_better=found.larger_is_better)
     emit(
         eval_report(found),
-        lambda: table.show_accuracy(table.make_console(), found, model=str(model), source=original),
+        lambda: show_accuracy(make_console(), found, model=str(model), source=None if source is None else str(source)),
         json=json,
         quiet=quiet,
     )
-    gate.check(found, original)
+    gate.check(found)
 
 
 def _evaluate(
     model: Path,
     data: Path,
-    metric: str | None,
+    labels: Path | None,
+    metric: Metric | None,
     *,
-    board: str | None = None,
-    ssh: str | None = None,
-    toolchain: str | None = None,
+    source: Path | None,
+    board: str | None,
+    ssh: str | None,
+    toolchain: str | None,
     quiet: bool,
 ) -> Accuracy:
+    from contextlib import ExitStack
+
+    from edgeq import api
     from edgeq.analysis.accuracy import evaluate
-    from edgeq.analysis.samples import leading_size, one_by_one
-    from edgeq.cli._arrays import port_specs
     from edgeq.cli._engine import open_engine
     from edgeq.cli._model import open_model, read_float
     from edgeq.cli._output import progress
     from edgeq.cli._paths import naming
     from edgeq.errors import UsageError
-    from edgeq.ops.execute import run_float
-    from edgeq.quantize.data import load_data
-    from edgeq.rewrite.batch import evaluation_batch
 
-    graph = read_float(model)
-    if graph is not None:
-        if board is not None:
+    with ExitStack() as opened:
+        if read_float(model) is None:
+            integers = open_model(model, board=board)
+            engine = opened.enter_context(open_engine(integers, board=board, ssh=ssh, toolchain=toolchain))
+            subject = api.subject_of(integers, data, labels=labels, run=engine.runner(integers))
+        elif board is not None or ssh is not None:
             raise UsageError(f"{str(model)!r} is a float model, a board runs integers", hint="convert it first")
-        samples = load_data(data, graph)
-        several, size = evaluation_batch(graph, 32)
-        with naming(data), progress("evaluating", total=samples.count, quiet=quiet) as seen:
-            run = one_by_one(lambda feed: run_float(several, feed))
-            return evaluate(run, samples.read(), size=size, metric=metric, progress=seen)
-    opened = open_model(model, board=board)
-    samples = load_data(data, port_specs(opened.inputs))
-    size = leading_size([port.shape for port in opened.inputs])
-    with (
-        naming(data),
-        open_engine(opened, board=board, ssh=ssh, toolchain=toolchain) as engine,
-        progress("evaluating", total=samples.count, quiet=quiet) as seen,
-    ):
-        return evaluate(engine.runner(opened), samples.read(), size=size, metric=metric, progress=seen)
+        else:
+            subject = api.subject_of(model, data, labels=labels)
+        original = None if source is None else api.subject_of(source, data, labels=labels)
+        with naming(data), progress("evaluating", total=subject.samples.count, quiet=quiet) as seen:
+            return evaluate(subject, metric=metric, source=original, progress=seen)
 
 
-def _number(text: str, option: str, *, is_fraction: bool) -> float:
+def _bound(text: str | None, option: str, *, is_fraction: bool) -> float | None:
     """Read a bound; as a fraction it is 0 to 1 or has a percent sign, so that 1 is never mistaken for 1 %."""
     from edgeq.errors import UsageError
 
+    if text is None:
+        return None
     try:
         value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
     except ValueError:
         raise UsageError(f"{option} is a number, {text!r} found") from None
+    if not is_fraction and text.endswith("%"):
+        raise UsageError(f"{option} {text} is in percent, the metric is no fraction", hint="give it in its own units")
     largest = 1.0 if option == "--min" or text.endswith("%") else 0.999999
     if is_fraction and not 0 <= value <= largest:
         raise UsageError(f"{option} {text} is no fraction of 1", hint="write 0.01 or 1% for one in a hundred")
-    if not value >= 0:
-        raise UsageError(f"{option} is a number of at least 0, {text!r} found")
+    if not math.isfinite(value) or (option == "--max-drop" and value < 0):
+        wanted = "number of at least 0" if option == "--max-drop" else "finite number"
+        raise UsageError(f"{option} is a {wanted}, {text!r} found")
     return value

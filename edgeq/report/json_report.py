@@ -8,7 +8,7 @@ import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from edgeq.analysis.accuracy import Accuracy
+from edgeq.analysis.accuracy import Accuracy, Comparison
 from edgeq.analysis.compare import Verification
 from edgeq.analysis.cost import Cost
 from edgeq.analysis.diff import Diff
@@ -135,13 +135,31 @@ def _time(time: Prediction) -> dict[str, str | float]:
 
 
 def eval_report(accuracy: Accuracy) -> dict[str, Any]:
-    """Return the edgeq.eval/1 report."""
+    """Return the edgeq.eval/1 report; ``source`` is there when the model was measured against one.
+
+    ``difference`` is the model's value less the source's, ``drop`` how much worse that is; ``sqnr_db`` is null where
+    the outputs are ``equal``.
+    """
     return {
         "schema": "edgeq.eval/1",
         "metric": accuracy.metric,
         "value": accuracy.value,
         "interval": list(accuracy.interval),
         "samples": accuracy.samples,
+        "larger_is_better": accuracy.larger_is_better,
+        "source": None if accuracy.against is None else _against(accuracy, accuracy.against),
+    }
+
+
+def _against(accuracy: Accuracy, against: Comparison) -> dict[str, Any]:
+    return {
+        "value": against.source.value,
+        "interval": list(against.source.interval),
+        "difference": {"value": against.difference, "interval": list(against.interval)},
+        "drop": accuracy.drop_from(against.source),
+        "agreement": against.agreement,
+        "equal": against.sqnr_db == math.inf,
+        "sqnr_db": against.sqnr_db,
     }
 
 

@@ -11,7 +11,6 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from edgeq.analysis.accuracy import Accuracy
 from edgeq.analysis.compare import Verification
 from edgeq.analysis.cost import Cost
 from edgeq.analysis.diff import Diff
@@ -279,21 +278,6 @@ def profile_facts(profile: Profile) -> list[tuple[str, str]]:
 
 def _amount(value: float, unit: str) -> str:
     return f"{value / 1e6:,.4g} ms" if unit == "ns" else f"{value:,.0f}"
-
-
-def show_accuracy(console: Console, accuracy: Accuracy, *, model: str, source: Accuracy | None = None) -> None:
-    """Print an accuracy and, with a source model's, the difference."""
-    rows = [("model", model), (accuracy.metric, _accuracy(accuracy)), ("samples", count(accuracy.samples))]
-    if source is not None:
-        rows += [("source model", _accuracy(source)), ("drop", f"{accuracy.drop_from(source):.6g}")]
-    facts(console, rows)
-
-
-def _accuracy(accuracy: Accuracy) -> str:
-    low, high = accuracy.interval
-    if accuracy.metric == "top1":
-        return f"{accuracy.value:.2%} (95 % interval {low:.2%} to {high:.2%})"
-    return f"{accuracy.value:.6g} (95 % interval {low:.6g} to {high:.6g})"
 
 
 def show_verification(console: Console, verification: Verification, *, against: str) -> None:

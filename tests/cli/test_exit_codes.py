@@ -77,7 +77,7 @@ def large(tmp_path: Path) -> Path:
         ["eval", INT8, "--data", TESTS, "--min", "high"],
         ["eval", INT8, "--data", TESTS, "--min", "nan"],
         ["eval", INT8, "--data", TESTS, "--max-drop", "1", "--source", FLOAT],
-        ["eval", INT8, "--data", TESTS, "--metric", "auc"],
+        ["eval", INT8, "--data", TESTS, "--metric", "precision"],
         ["eval", FLOAT, "--data", TESTS, "--board", "raspberry-pi-4"],
         ["build", INT8, "-o", "out"],
     ],

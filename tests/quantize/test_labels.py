@@ -70,7 +70,7 @@ def test_a_csv_that_holds_no_labels_is_refused(text: str, message: str, tmp_path
 
 def test_a_csv_of_other_bytes_is_refused(tmp_path: Path) -> None:
     (tmp_path / "y.csv").write_bytes(b"\xff\xfe1\n")
-    with pytest.raises(BadInputError, match="not a [.]csv file"):
+    with pytest.raises(BadInputError, match=r"not a \.csv file"):
         load_labels(tmp_path / "y.csv")
 
 

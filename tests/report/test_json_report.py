@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from small_models import small_model, small_plan
 
-from edgeq.analysis.accuracy import Accuracy
+from edgeq.analysis.accuracy import Accuracy, Comparison
 from edgeq.analysis.compare import Difference, Element, Verification
 from edgeq.analysis.cost import Cost, Unsupported, cost_of_plan
 from edgeq.analysis.diff import diff_models
@@ -97,7 +97,23 @@ def test_eval() -> None:
     report = _parsed(json_report.eval_report(Accuracy("top1", 0.5, (0.1, 0.9), 4)), "edgeq.eval/1")
     assert report == {
         "schema": "edgeq.eval/1", "metric": "top1", "value": 0.5, "interval": [0.1, 0.9], "samples": 4,
+        "larger_is_better": True, "source": None,
     }  # fmt: skip
+
+
+def test_eval_against_a_source() -> None:
+    source = Accuracy("mse", 2.0, (1.0, 3.0), 4, larger_is_better=False, is_fraction=False)
+    against = Comparison(source, 0.5, (-float("inf"), 1.0), None, 30.0)
+    found = dataclasses.replace(source, value=2.5, against=against)
+    report = _parsed(json_report.eval_report(found), "edgeq.eval/1")
+    assert report["larger_is_better"] is False
+    assert report["source"] == {
+        "value": 2.0, "interval": [1.0, 3.0], "difference": {"value": 0.5, "interval": [None, 1.0]}, "drop": 0.5,
+        "agreement": None, "equal": False, "sqnr_db": 30.0,
+    }  # fmt: skip
+    equal = dataclasses.replace(found, against=dataclasses.replace(against, sqnr_db=float("inf")))
+    report = _parsed(json_report.eval_report(equal), "edgeq.eval/1")
+    assert (report["source"]["equal"], report["source"]["sqnr_db"]) == (True, None)
 
 
 def test_an_infinite_interval_is_null() -> None:
