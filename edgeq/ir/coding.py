@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -66,6 +67,10 @@ class Coding:
 
     def meanings(self) -> np.ndarray:
         """Return what every code means before its group's scale and zero point: (1 or O, 2^bits) int64."""
+        return self._meanings
+
+    @cached_property
+    def _meanings(self) -> np.ndarray:
         codes = np.arange(1 << self.bits, dtype=np.int64)[np.newaxis]
         if self.kind is CodeKind.TWOS:
             return np.where(codes >> (self.bits - 1) != 0, codes - (1 << self.bits), codes)
@@ -97,8 +102,8 @@ class Coding:
         groups = (first + np.arange(codes.shape[1])) // self.group
         assert self.group_scales is not None
         if self.group_zeros is not None:
-            integers = integers - self.group_zeros.astype(np.int64)[:, groups]
-        return np.asarray(integers * self.group_scales.astype(np.int64)[:, groups])
+            integers = integers - self.group_zeros[:, groups]
+        return np.asarray(integers * self.group_scales[:, groups])
 
 
 def shifts_meaning(entries: np.ndarray) -> np.ndarray:
