@@ -30,7 +30,8 @@ from edgeq.paths import read_bytes, write_bytes
 from edgeq.pipeline import convert_graph, is_quantized, read_plan, read_source
 from edgeq.quantize.data import InputSpec, input_specs, load_data, of_arrays
 from edgeq.quantize.labels import load_labels, with_labels
-from edgeq.quantize.recipe import Recipe, parse_recipe
+from edgeq.quantize.recipe import Recipe
+from edgeq.quantize.recipes import parse_recipe
 from edgeq.rewrite.batch import evaluation_batch
 from edgeq.runtime.native import Arena, NativeRunner, check_threads
 from edgeq.runtime.reference import reference_tensors, run_reference

@@ -20,8 +20,6 @@ from edgeq.ir.graph import ABSENT, Graph
 from edgeq.ir.verify import verify_graph
 from edgeq.ops.base import Rounding
 from edgeq.ops.verify import verify_nodes
-from edgeq.quantize.methods import parse
-from edgeq.quantize.methods.base import Method
 from edgeq.quantize.recipe import Recipe
 from edgeq.quantize.static import quantize_for_shape, quantize_static
 from edgeq.rewrite.boundary import strip_boundary
@@ -80,19 +78,18 @@ def convert_graph(
     """
     if fit and keep_tensors:
         raise UsageError("tensors that stay readable need memory of their own; give --fit or --keep-tensors")
-    method = parse(recipe.observer, Method)
     if is_quantized(graph):
         rounding = Rounding(recipe.rounding or "tflite")
         quantized = graph
     else:
-        if batches is None:
+        if batches is None and recipe.ranges == "data":
             raise UsageError(
                 f"{graph.name!r} is a float model; quantizing it needs samples of its inputs",
                 hint="give calibration data with --data samples.npz",
             )
         rounding = Rounding(recipe.rounding or "native")
         simplified = graph if keep_tensors else simplify_float(graph)
-        quantized = quantize_static(simplified, batches, method=method, equalized=not keep_tensors, progress=progress)
+        quantized = quantize_static(simplified, batches or (), recipe, keep_values=keep_tensors, progress=progress)
     if not keep_tensors:
         quantized = shrink(quantized, rounding=rounding).graph
     plan = make_plan(quantized, rounding=rounding, board=board, keep_tensors=keep_tensors, fit=fit)

@@ -18,7 +18,7 @@ from edgeq.ops.base import Activation, Op
 from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
 from edgeq.pipeline import convert_graph
-from edgeq.quantize.recipe import parse_recipe
+from edgeq.quantize.recipes import parse_recipe
 
 INPUT, OUTPUT = QuantParams.of(0.05, -3), QuantParams.of(0.1, 5)
 Image = tuple[int, int, int]  # height, width, channels

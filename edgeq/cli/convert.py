@@ -44,7 +44,7 @@ def command(
     from edgeq.cli._output import emit, progress
     from edgeq.cli._paths import recipe_path, require_new_files
     from edgeq.paths import write_files
-    from edgeq.quantize.recipe import parse_recipe
+    from edgeq.quantize.recipes import parse_recipe
     from edgeq.report import table
     from edgeq.report.json_report import inspect_report
 

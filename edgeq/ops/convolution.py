@@ -60,8 +60,8 @@ def convolve(image: np.ndarray, weights: np.ndarray, window: Window, *, fill: fl
     groups = channels // depth
     total = np.zeros((groups, batch * window.output[0] * window.output[1], count // groups), image.dtype)
     for y, x in np.ndindex(*window.kernel):
-        rows, row_inside = _taps(image.shape[1], window, 0, y)
-        columns, column_inside = _taps(image.shape[2], window, 1, x)
+        rows, row_inside = tap_places(image.shape[1], window, 0, y)
+        columns, column_inside = tap_places(image.shape[2], window, 1, x)
         taps = np.where(
             (row_inside[:, None] & column_inside)[None, :, :, None],
             image[:, rows[:, None], columns],
@@ -73,7 +73,7 @@ def convolve(image: np.ndarray, weights: np.ndarray, window: Window, *, fill: fl
     return total.transpose(1, 0, 2).reshape(batch, *window.output, count)
 
 
-def _taps(size: int, window: Window, axis: int, tap: int) -> tuple[np.ndarray, np.ndarray]:
+def tap_places(size: int, window: Window, axis: int, tap: int) -> tuple[np.ndarray, np.ndarray]:
     """Return one tap's coordinate for every output pixel, clipped, and whether it was inside."""
     first = tap * window.dilation[axis] - window.before[axis]
     places = np.arange(window.output[axis]) * window.stride[axis] + first

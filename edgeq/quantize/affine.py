@@ -24,23 +24,29 @@ def round_range(value: float) -> float:
     return math.ldexp(float(round_away(fraction * 2**RANGE_BITS)), exponent - RANGE_BITS)
 
 
-def params_of_range(low: float, high: float, *, name: str, dtype: DType = DType.S8) -> QuantParams:
-    """Return asymmetric parameters that represent [low, high], widened to hold zero; int16 gets zero point 0.
+def params_of_range(
+    low: float, high: float, *, name: str, dtype: DType = DType.S8, scales: str = "asymmetric"
+) -> QuantParams:
+    """Return parameters that represent [low, high], widened to hold zero.
 
-    A range of zeros only gets scale 1. Raises InvalidValueError for a range that is not finite.
+    ``scales`` "asymmetric" uses every code. "symmetric" has zero point 0, or -128 where nothing is negative, as int16
+    always has 0. With "pot" the zero point is 0 and the scale the smallest power of two that reaches both ends, but for
+    half a step. A range of zeros only gets scale 1. Raises InvalidValueError for a range that is not finite.
     """
     low, high = min(low, 0.0), max(high, 0.0)
     if not math.isfinite(high - low):
         raise InvalidValueError(f"tensor {name!r}: the range [{low:g}, {high:g}] is not finite")
     bottom, top = dtype.limits
-    if dtype is DType.S16:
+    if dtype is DType.S16 or scales == "pot" or (scales == "symmetric" and low < 0):
         low, high, bottom = -max(-low, high), max(-low, high), -top
     if high - low < NO_SCALE * (top - bottom):
         if high != low:
             warnings.warn(f"tensor {name!r}: the range [{low:g}, {high:g}] is taken as zero", stacklevel=2)
         return QuantParams.of(1.0)
+    if scales == "pot":
+        return QuantParams.of(2.0 ** math.ceil(math.log2(high / (top + 0.5))))
     scale = float(np.float32((high - low) / (top - bottom)))
-    zero = 0 if dtype is DType.S16 else int(np.clip(round_away(bottom - low / scale), bottom, top))
+    zero = 0 if bottom == -top else int(np.clip(round_away(bottom - low / scale), bottom, top))
     return QuantParams.of(scale, zero)
 
 
@@ -87,18 +93,21 @@ def least_scales(bias: np.ndarray, input_scale: float) -> np.ndarray:
     return np.asarray(np.abs(bias.astype(np.float64)) / (input_scale * 2.0**29))
 
 
-def quantize_bias(bias: np.ndarray, *, input_scale: float, weights: QuantParams) -> tuple[np.ndarray, QuantParams]:
-    """Quantize a bias (C,) to int32 with the scales of the accumulator, input scale times weight scale.
+def quantize_bias(
+    bias: np.ndarray, *, input_scale: float, weights: QuantParams, dtype: DType = DType.S32
+) -> tuple[np.ndarray, QuantParams]:
+    """Quantize a bias (C,) to int32 or int64 with the scales of the accumulator, input scale times weight scale.
 
-    Raises InvalidValueError for a code beyond int32, naming the channel.
+    Raises InvalidValueError for a code beyond int32, or beyond 2^46 for int64, naming the channel.
     """
+    most = INT32_MAX if dtype is DType.S32 else 2**46
     scales = input_scale * np.broadcast_to(np.array(weights.scales), bias.shape)  # (C,) float64
     codes = round_away(bias.astype(np.float64) / scales)
     worst = int(np.argmax(np.abs(codes))) if codes.size else 0
-    if codes.size and abs(codes[worst]) > INT32_MAX:
+    if codes.size and abs(codes[worst]) > most:
         raise InvalidValueError(
             f"bias {float(bias[worst]):g} of output channel {worst} is {codes[worst]:.4g} steps of "
-            f"{scales[worst]:.4g}, more than int32 holds ({INT32_MAX})",
+            f"{scales[worst]:.4g}, more than {dtype.numpy} sums hold ({most})",
             hint="the channel's weights are far too small beside its bias; set them to zero",
         )
-    return codes.astype(np.int32), QuantParams.per_channel(scales, 0)
+    return codes.astype(dtype.numpy), QuantParams.per_channel(scales, 0)

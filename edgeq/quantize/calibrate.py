@@ -69,10 +69,15 @@ def calibrate(
         if progress is not None:
             progress(samples)
     if not samples:
-        raise BadInputError(f"{graph.name}: the calibration data hold no sample", hint="give at least one, better 100")
+        raise no_samples(graph)
     if samples == 1:
         warnings.warn(
             f"{graph.name}: calibrated on one sample; ranges will not cover what other inputs need, give 100 or more",
             stacklevel=3,
         )
     return observers
+
+
+def no_samples(graph: Graph) -> BadInputError:
+    """Return the error for calibration data without a sample."""
+    return BadInputError(f"{graph.name}: the calibration data hold no sample", hint="give at least one, better 100")

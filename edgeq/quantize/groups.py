@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from edgeq.ir.dtypes import DType
@@ -29,8 +30,13 @@ def is_activation(graph: Graph, index: int) -> bool:
     return index != ABSENT and graph.tensors[index].dtype is DType.F32 and not graph.tensors[index].is_constant
 
 
-def find_groups(graph: Graph) -> Groups:
-    """Join the tensors of every SAME operator; a group is fixed when all its values come from equal FIXED operators."""
+def find_groups(
+    graph: Graph, dtypes: Mapping[int, DType] | None = None, *, joined: Iterable[Sequence[int]] = ()
+) -> Groups:
+    """Join the tensors of every SAME operator; a group is fixed when all its values come from equal FIXED operators.
+
+    ``dtypes`` are those of the activations, all int8 if left out; ``joined`` are further sets of tensors to join.
+    """
     parents = {index: index for index in range(len(graph.tensors)) if is_activation(graph, index)}
 
     def root(index: int) -> int:
@@ -39,16 +45,20 @@ def find_groups(graph: Graph) -> Groups:
             index = parents[index]
         return index
 
+    def join(members: list[int]) -> None:
+        for member in members:
+            parents[member] = min(members)
+
     moved: set[int] = set()  # outputs of SAME operators
     for node in graph.nodes:
         if node.op.range_rule is RangeRule.SAME:
-            members = [root(index) for index in (*node.inputs, *node.outputs) if is_activation(graph, index)]
-            for member in members:
-                parents[member] = min(members)
+            join([root(index) for index in (*node.inputs, *node.outputs) if is_activation(graph, index)])
             moved.update(node.outputs)
+    for tensors in joined:
+        join([root(index) for index in tensors])
     groups = {index: root(index) for index in parents}
 
-    prescribed = _prescribed(graph)
+    prescribed = _prescribed(graph, dtypes or {})
     sources: dict[int, set[QuantParams | None]] = {}
     for index, group in groups.items():
         if index not in moved:
@@ -73,7 +83,7 @@ def separate_fixed(graph: Graph) -> Graph:
     The operators of that group read the requantized copy, all others the original.
     """
     groups = find_groups(graph)
-    prescribed = _prescribed(graph)
+    prescribed = _prescribed(graph, {})
     apart = {index for index in prescribed if groups.of[index] not in groups.fixed}
     tensors = list(graph.tensors)
     nodes: list[Node] = []
@@ -89,10 +99,10 @@ def separate_fixed(graph: Graph) -> Graph:
     return graph.replace(tensors=tensors, nodes=nodes)
 
 
-def _prescribed(graph: Graph) -> dict[int, QuantParams]:
+def _prescribed(graph: Graph, dtypes: Mapping[int, DType]) -> dict[int, QuantParams]:
     """Map the outputs of FIXED operators to their parameters."""
     return {
-        index: node.op.fixed_quant(DType.S8)
+        index: node.op.fixed_quant(dtypes.get(index, DType.S8))
         for node in graph.nodes
         if node.op.range_rule is RangeRule.FIXED
         for index in node.outputs

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Static post-training quantization: a float graph and calibration data to an int8 graph.
+"""Static post-training quantization: a float graph and a recipe to an integer graph.
 
-Weights are symmetric with one scale per output channel, activations asymmetric with one scale per tensor, biases int32
-at the accumulator's scale. Source: Jacob et al., arXiv 1712.05877; Krishnamoorthi, arXiv 1806.08342.
+Activations have one scale per tensor, int8 ones a zero point, biases the accumulator's scale; weights come in the
+formats of quantize/methods. Source: Jacob et al., arXiv 1712.05877; Krishnamoorthi, arXiv 1806.08342.
 """
 
 from __future__ import annotations
@@ -20,91 +20,102 @@ from edgeq.ir.dtypes import DType
 from edgeq.ir.graph import ABSENT, Graph, Node, Tensor
 from edgeq.ir.qparams import QuantParams
 from edgeq.ops.base import RangeRule
-from edgeq.quantize.affine import (
-    least_scales,
-    params_of_range,
-    quantize,
-    quantize_bias,
-    quantize_weights,
-    round_range,
-)
-from edgeq.quantize.calibrate import calibrate
+from edgeq.quantize.affine import params_of_range, quantize, quantize_bias, quantize_weights, round_range
+from edgeq.quantize.assign import assign
+from edgeq.quantize.calibrate import calibrate, no_samples
 from edgeq.quantize.data import align_batch
 from edgeq.quantize.fidelity import output_noise
 from edgeq.quantize.groups import Groups, find_groups, separate_fixed
+from edgeq.quantize.islands import Typed, separate_dtypes
+from edgeq.quantize.layers import from_rows
+from edgeq.quantize.methods import parse
 from edgeq.quantize.methods.base import Method, require_finite
-from edgeq.quantize.methods.equalize import equalized_variants
+from edgeq.quantize.methods.compensation import Rounded
+from edgeq.quantize.methods.transform import Transform
+from edgeq.quantize.recipe import Recipe
+from edgeq.quantize.repeats import find_repeats
+from edgeq.quantize.rounding import round_weights
 from edgeq.rewrite.dead import remove_dead
 
 Range = tuple[float, float]
-TRIED = 64  # samples on which the variants of equalization compete
+Batches = Iterable[Sequence[np.ndarray]]
+HELD = 256  # samples that stay in memory: for transforms, and for what compensates errors
+TRIED = 64  # samples on which variants of the float graph compete
 
 
 def quantize_static(
     graph: Graph,
-    batches: Iterable[Sequence[np.ndarray]],
+    batches: Batches,
+    recipe: Recipe,
     *,
-    method: Method,
     io_dtype: DType = DType.F32,
-    equalized: bool = True,
+    keep_values: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> Graph:
-    """Return the int8 graph of a float graph, ranges chosen by ``method`` from ``batches``.
+    """Return the integer graph of a float graph.
 
     Each batch is one array per input, first axis = samples. Inputs and outputs are declared as ``io_dtype``: F32 lets
-    callers pass and get real values, S8 codes. ``equalized`` first rescales the channels of hidden tensors where that
-    brings the outputs nearer to the float graph's; without it every tensor keeps the source model's values.
-    ``progress`` is called with the number of samples done.
+    callers pass and get real values, S8 codes. With ``keep_values`` the recipe's transforms are left out, so that every
+    tensor keeps the source model's values. ``progress`` is called with the number of samples done.
 
     Raises UnsupportedError for a graph that holds quantized tensors already, InvalidValueError for constants or data
-    that are not finite and for a bias that does not fit int32, BadInputError for data that the inputs do not take.
+    that are not finite and for a bias that does not fit int32, BadInputError for data that the inputs do not take and
+    for scopes that match nothing.
     """
     graph = _checked(graph)
-    if equalized:
-        graph, batches = _equalize(graph, batches, method)
-    return _quantize(graph, batches, method=method, io_dtype=io_dtype, progress=progress)
+    held, batches = _hold(graph, batches)
+    if recipe.ranges == "data" and not held:
+        raise no_samples(graph)
+    if not keep_values:
+        for text in recipe.transforms:
+            graph = _transformed(graph, parse(text, Transform), held, recipe)
+    return _quantize(graph, batches, held, recipe, io_dtype=io_dtype, progress=progress)
+
+
+def _hold(graph: Graph, batches: Batches) -> tuple[list[np.ndarray], Batches]:
+    """Return up to 256 samples, one array per input, none where there are none, and the batches unread."""
+    iterator = iter(batches)
+    held: list[list[np.ndarray]] = []
+    while sum(len(batch[0]) for batch in held) < HELD and (batch := next(iterator, None)) is not None:
+        held.append(align_batch(graph, batch))
+    if not any(len(batch[0]) for batch in held):
+        return [], chain(held, iterator)
+    return [np.concatenate(arrays)[:HELD] for arrays in zip(*held, strict=True)], chain(held, iterator)
 
 
 def _quantize(
     graph: Graph,
-    batches: Iterable[Sequence[np.ndarray]],
+    batches: Batches,
+    held: list[np.ndarray],
+    recipe: Recipe,
     *,
-    method: Method,
     io_dtype: DType = DType.F32,
     progress: Callable[[int], None] | None = None,
 ) -> Graph:
     graph = separate_fixed(graph)
-    groups = find_groups(graph)
+    typed = separate_dtypes(graph, assign(graph, recipe))
+    groups = find_groups(typed.graph, typed.dtypes, joined=find_repeats(typed.graph) if recipe.share_repeats else ())
     wanted = [index for index, group in groups.of.items() if group not in groups.fixed]
-    observers = calibrate(graph, batches, wanted, method=method, progress=progress)
-    return _Quantizer(graph, groups, {index: observer.range() for index, observer in observers.items()}).run(io_dtype)
+    observers = calibrate(typed.graph, batches, wanted, method=parse(recipe.observer, Method), progress=progress)
+    ranges = {index: observer.range() for index, observer in observers.items()}
+    params = choose_params(typed, groups, ranges, scales=recipe.scales)
+    rounded = round_weights(typed, params, held, pot=recipe.scales == "pot")
+    return _Quantizer(typed, params, rounded).run(io_dtype)
 
 
-def _equalize(
-    graph: Graph, batches: Iterable[Sequence[np.ndarray]], method: Method
-) -> tuple[Graph, Iterable[Sequence[np.ndarray]]]:
-    """Return the variant of the graph that, quantized, is nearest to it on some samples, and the batches unread."""
-    iterator = iter(batches)
-    held: list[list[np.ndarray]] = []
-    while sum(len(batch[0]) for batch in held) < TRIED and (batch := next(iterator, None)) is not None:
-        held.append(align_batch(graph, batch))
-    if any(len(batch[0]) for batch in held):
-        tried = [np.concatenate(arrays)[:TRIED] for arrays in zip(*held, strict=True)]
-        # an error of this rehearsal would come again, with the node's name, in the real run or in its planning
-        with warnings.catch_warnings(), contextlib.suppress(EdgeqError):
-            warnings.simplefilter("ignore")
-            graph = _nearest(graph, tried, method)
-    return graph, chain(held, iterator)
-
-
-def _nearest(graph: Graph, tried: list[np.ndarray], method: Method) -> Graph:
-    """Return the graph or its equalized variant, whichever is less noisy when quantized with these samples."""
-    variants = equalized_variants(graph, [tried])
-    if not variants:
-        return graph
-    candidates = [graph, *variants]
-    noises = [output_noise(graph, _quantize(which, [tried], method=method), tried) for which in candidates]
-    return candidates[int(np.argmin(noises))]
+def _transformed(graph: Graph, transform: Transform, held: list[np.ndarray], recipe: Recipe) -> Graph:
+    """Return the graph, rewritten; of several variants the one that, quantized, is nearest to it on some samples."""
+    variants = transform.variants(graph, [held] if held else [])
+    if len(variants) <= 1:
+        return variants[0] if variants else graph
+    tried = [array[:TRIED] for array in held]
+    plain = dataclasses.replace(recipe, transforms=(), compensation=())
+    # an error of this rehearsal would come again, with the node's name, in the real run or in its planning
+    with warnings.catch_warnings(), contextlib.suppress(EdgeqError):
+        warnings.simplefilter("ignore")
+        noises = [output_noise(graph, _quantize(which, [tried], tried, plain), tried) for which in variants]
+        return variants[int(np.argmin(noises))]
+    return graph
 
 
 def quantize_for_shape(graph: Graph) -> Graph:
@@ -113,10 +124,11 @@ def quantize_for_shape(graph: Graph) -> Graph:
     The ranges differ a little from each other, as real ones would, so that no two tables become one.
     """
     graph = separate_fixed(_checked(graph))
-    groups = find_groups(graph)
+    typed = separate_dtypes(graph, assign(graph, Recipe()))
+    groups = find_groups(typed.graph)
     reaches = {index: 1 + (group % 1000) / 1000 for index, group in groups.of.items()}
-    ranges = {index: (-reach, reach) for index, reach in reaches.items()}
-    return _Quantizer(graph, groups, ranges).run(DType.F32)
+    params = choose_params(typed, groups, {index: (-reach, reach) for index, reach in reaches.items()})
+    return _Quantizer(typed, params, round_weights(typed, params, [])).run(DType.F32)
 
 
 def _checked(graph: Graph) -> Graph:
@@ -130,27 +142,41 @@ def _checked(graph: Graph) -> Graph:
     return graph
 
 
+def choose_params(
+    typed: Typed, groups: Groups, ranges: Mapping[int, Range], *, scales: str = "asymmetric"
+) -> dict[int, QuantParams]:
+    """Return the parameters of every activation from the ranges that were seen; tensors of a group share them."""
+    joined: dict[int, Range] = {}
+    for index, (low, high) in (*ranges.items(), *_constant_ranges(typed.graph, groups)):
+        before = joined.get(groups.of[index], (0.0, 0.0))
+        joined[groups.of[index]] = (min(before[0], low), max(before[1], high))
+    params = {
+        group: params_of_range(
+            round_range(low),
+            round_range(high),
+            name=typed.graph.tensors[group].name,
+            dtype=typed.dtypes[group],
+            scales=scales,
+        )
+        for group, (low, high) in joined.items()
+    } | groups.fixed
+    return {index: params[group] for index, group in groups.of.items()}
+
+
 class _Quantizer:
     """Builds the quantized graph; constants get one copy for each way in which they are used."""
 
-    def __init__(self, graph: Graph, groups: Groups, ranges: Mapping[int, Range]) -> None:
-        self.graph = graph
-        self.tensors = list(graph.tensors)
+    def __init__(self, typed: Typed, params: Mapping[int, QuantParams], rounded: Mapping[int, Rounded]) -> None:
+        self.graph = typed.graph
+        self.dtypes = typed.dtypes
+        self.params = params
+        self.rounded = rounded
+        self.tensors = list(typed.graph.tensors)
         self.copies: dict[tuple[object, ...], int] = {}
-        joined: dict[int, Range] = {}
-        for index, (low, high) in (*ranges.items(), *_constant_ranges(graph, groups)):
-            before = joined.get(groups.of[index], (0.0, 0.0))
-            joined[groups.of[index]] = (min(before[0], low), max(before[1], high))
-        names = {group: graph.tensors[group].name for group in joined}
-        params = {
-            group: params_of_range(round_range(low), round_range(high), name=names[group])
-            for group, (low, high) in joined.items()
-        } | groups.fixed
-        self.params = {index: params[group] for index, group in groups.of.items()}
 
     def run(self, io_dtype: DType) -> Graph:
         for index, params in self.params.items():
-            self.tensors[index] = dataclasses.replace(self.tensors[index], dtype=DType.S8, quant=params)
+            self.tensors[index] = dataclasses.replace(self.tensors[index], dtype=self.dtypes[index], quant=params)
         nodes = []
         for node in self.graph.nodes:
             try:
@@ -168,6 +194,8 @@ class _Quantizer:
 
     def _inputs(self, node: Node) -> tuple[int, ...]:
         """Return the node's inputs with each float constant replaced by its quantized copy."""
+        if node.outputs[0] in self.rounded:
+            return self._layer_inputs(node, self.rounded[node.outputs[0]])
         inputs = list(node.inputs)
         weight, bias = (
             position
@@ -179,49 +207,64 @@ class _Quantizer:
             if not self._is_constant(index) or position == bias:
                 continue
             if position == weight:
-                least = None if bias is None else self._least_scales(inputs[bias], inputs[0])
-                inputs[position] = self._weights(index, node.op.weight_axis, least)
+                inputs[position] = self._weights(index, node.op.weight_axis)
             elif node.op.range_rule is RangeRule.SAME and node.outputs[0] in self.params:
                 inputs[position] = self._plain(index, self.params[node.outputs[0]])
             else:
-                inputs[position] = self._plain(index)
+                inputs[position] = self._plain(index, dtype=self.dtypes.get(node.outputs[0], DType.S8))
         if bias is not None:
-            inputs[bias] = self._bias(inputs[bias], inputs[0], inputs[node.op.weight_input])
+            tensor, data = self._constant(inputs[bias])
+            inputs[bias] = self._bias(tensor, data, inputs[0], inputs[node.op.weight_input])
         return tuple(inputs)
+
+    def _layer_inputs(self, node: Node, rounded: Rounded) -> tuple[int, ...]:
+        """Return the inputs of a linear layer whose weights and bias are decided."""
+        source, weights = node.inputs[:2]
+        tensor = self.tensors[weights]
+        axis = node.op.weight_axis
+        params = QuantParams.per_channel(rounded.grid.scales, axis)
+        key = (weights, rounded.codes.tobytes(), params)
+        if key not in self.copies:
+            codes = from_rows(rounded.codes, tensor.shape, axis)
+            self._copy(key, dataclasses.replace(tensor, coding=rounded.grid.coding), codes, params)
+        inputs = [source, self.copies[key]]
+        given = node.inputs[2] if len(node.inputs) > 2 else ABSENT
+        if given == ABSENT and not np.any(rounded.bias):
+            return (*inputs, *node.inputs[2:])
+        bias = self.tensors[given] if given != ABSENT else Tensor(f"{node.name}/bias", rounded.bias.shape, DType.F32)
+        return (*inputs, self._bias(bias, rounded.bias, source, inputs[1]))
 
     def _is_constant(self, index: int) -> bool:
         return index != ABSENT and self.tensors[index].is_constant and self.tensors[index].dtype is DType.F32
 
-    def _least_scales(self, bias: int, source: int) -> np.ndarray:
-        params = self.tensors[source].quant
-        assert params is not None
-        return least_scales(self._constant(bias)[1], params.scale)
-
-    def _weights(self, index: int, axis: int, least: np.ndarray | None) -> int:
+    def _weights(self, index: int, axis: int) -> int:
         tensor, data = self._constant(index)
-        codes, params = quantize_weights(data, axis, name=tensor.name, least=least)
+        codes, params = quantize_weights(data, axis, name=tensor.name)
         key = (index, "weights", params)
         return self.copies[key] if key in self.copies else self._copy(key, tensor, codes, params)
 
-    def _bias(self, index: int, source: int, weights: int) -> int:
-        tensor, data = self._constant(index)
+    def _bias(self, tensor: Tensor, data: np.ndarray, source: int, weights: int) -> int:
         source_params, params = self.tensors[source].quant, self.tensors[weights].quant
         assert source_params is not None
         assert params is not None
-        scale = source_params.scale
-        key = (index, "bias", scale, weights)
+        wide = self.tensors[source].dtype is DType.S16 or self.tensors[weights].coding is not None
+        key = ("bias", data.tobytes(), source_params.scale, weights, wide)
         if key in self.copies:
             return self.copies[key]
-        return self._copy(key, tensor, *quantize_bias(data, input_scale=scale, weights=params))
+        dtype = DType.S64 if wide else DType.S32
+        codes, quant = quantize_bias(data.reshape(-1), input_scale=source_params.scale, weights=params, dtype=dtype)
+        return self._copy(key, tensor, codes, quant)
 
-    def _plain(self, index: int, params: QuantParams | None = None) -> int:
-        """Return a constant's int8 copy with the given parameters or those of its own range; others as they are."""
+    def _plain(self, index: int, params: QuantParams | None = None, *, dtype: DType = DType.S8) -> int:
+        """Return a constant's integer copy with the given parameters or those of its own range; others as they are."""
         if not self._is_constant(index):
             return index
         tensor, data = self._constant(index)
-        params = params or params_of_range(*_range_of(data), name=tensor.name)
-        key = (index, "plain", params)
-        return self.copies[key] if key in self.copies else self._copy(key, tensor, quantize(data, params), params)
+        params = params or params_of_range(*_range_of(data), name=tensor.name, dtype=dtype)
+        key = (index, "plain", params, dtype)
+        if key in self.copies:
+            return self.copies[key]
+        return self._copy(key, tensor, quantize(data, params, dtype), params)
 
     def _constant(self, index: int) -> tuple[Tensor, np.ndarray]:
         tensor = self.tensors[index]

@@ -16,7 +16,7 @@ import edgeq
 from edgeq.cli import command_names
 from edgeq.format.read import read_model
 from edgeq.ir.dtypes import DType
-from edgeq.quantize.recipe import parse_recipe
+from edgeq.quantize.recipes import parse_recipe
 from edgeq.runtime.reference import run_reference
 
 

@@ -16,11 +16,13 @@ from edgeq.ops.execute import run_float
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.quantize.methods import parse
 from edgeq.quantize.methods.equalize import equalized_variants
-from edgeq.quantize.methods.minmax import MinMax
 from edgeq.quantize.methods.transform import Transform
+from edgeq.quantize.recipe import Recipe
 from edgeq.quantize.static import quantize_static
 
 SPREAD = np.float32(2.0 ** -np.arange(6))  # channel sizes
+
+MINMAX = Recipe(observer="minmax")
 
 
 def uneven(activation: Activation, *, bias: bool = True) -> Graph:
@@ -54,7 +56,7 @@ def test_codes_come_nearer_to_the_float_graph(activation):
     expected = np.concatenate([run_float(graph, [sample[np.newaxis]])[0] for sample in data])
     reached = []
     for equalized in (False, True):
-        found = quantize_static(graph, [[data]], method=MinMax(), equalized=equalized)
+        found = quantize_static(graph, [[data]], MINMAX, keep_values=not equalized)
         reached.append(sqnr(expected, np.concatenate([run_codes(found, [sample])[0] for sample in data])))
     assert reached[1] > reached[0] + 3
 
@@ -86,7 +88,7 @@ def test_channels_of_zeros_and_no_data_are_no_obstacle():
     (changed,) = equalized_variants(graph, [[normal(3, 4)]])
     assert not run_float(changed, [normal(1, 4)])[0].any()
     with pytest.raises(BadInputError, match="no sample"):
-        quantize_static(graph, [], method=MinMax())
+        quantize_static(graph, [], MINMAX)
 
 
 @pytest.mark.parametrize("size", [1, 3, 70])
@@ -94,9 +96,9 @@ def test_data_may_be_readable_only_once_and_come_in_batches_of_any_size(size):
     graph, data = uneven(Activation.RELU), normal(70, 6, 6, 3, seed=9)
     seen: list[int] = []
     batches = ([data[start : start + size]] for start in range(0, 70, size))
-    found = quantize_static(graph, batches, method=MinMax(), progress=seen.append)
+    found = quantize_static(graph, batches, MINMAX, progress=seen.append)
     assert seen[-1] == 70
-    whole = quantize_static(graph, [[data]], method=MinMax())
+    whole = quantize_static(graph, [[data]], MINMAX)
     assert [tensor.quant for tensor in found.tensors] == [tensor.quant for tensor in whole.tensors]
 
 

@@ -28,14 +28,16 @@ from edgeq.ops.prelu import Prelu
 from edgeq.ops.reshape import Reshape
 from edgeq.ops.tanh import Tanh
 from edgeq.quantize.affine import params_of_range, quantize_bias, quantize_weights, round_range
-from edgeq.quantize.methods import methods
+from edgeq.quantize.methods import methods, spell
 from edgeq.quantize.methods.base import Method
 from edgeq.quantize.methods.minmax import MinMax
+from edgeq.quantize.recipe import Recipe
 from edgeq.quantize.static import quantize_for_shape, quantize_static
 
 
 def quantized(graph: Graph, *batches: np.ndarray, method: Method | None = None) -> Graph:
-    return quantize_static(graph, [[batch] for batch in batches], method=method or MinMax())
+    recipe = Recipe(observer=spell(method or MinMax()))
+    return quantize_static(graph, [[batch] for batch in batches], recipe)
 
 
 def output_params(graph: Graph, node: int = -1) -> QuantParams:
@@ -127,7 +129,7 @@ def test_io_dtype_declares_codes_at_the_boundary():
     build = Builder()
     x = build.input(1, 4)
     graph = build.graph(build.node(Logistic(), x))
-    found = quantize_static(graph, [[normal(8, 4)]], method=MinMax(), io_dtype=DType.S8)
+    found = quantize_static(graph, [[normal(8, 4)]], Recipe(), io_dtype=DType.S8)
     assert [port.dtype for port in (*found.inputs, *found.outputs)] == [DType.S8, DType.S8]
 
 
@@ -255,7 +257,7 @@ def test_progress_counts_samples():
     seen: list[int] = []
     build = Builder()
     graph = build.graph(build.node(Logistic(), build.input(1, 4)))
-    quantize_static(graph, [[normal(40, 4)], [normal(3, 4)]], method=MinMax(), progress=seen.append)
+    quantize_static(graph, [[normal(40, 4)], [normal(3, 4)]], Recipe(), progress=seen.append)
     assert seen == [40, 43]
 
 

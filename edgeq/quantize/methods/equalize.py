@@ -17,7 +17,7 @@ import numpy as np
 from edgeq.errors import UsageError
 from edgeq.ir.graph import Graph
 from edgeq.ops.base import Activation
-from edgeq.quantize.calibrate import run_batches
+from edgeq.quantize.channels import Channels, measure_channels
 from edgeq.quantize.methods.transform import Samples, Transform, require_samples
 from edgeq.quantize.pairs import Pair, find_pairs, rescale
 
@@ -27,15 +27,25 @@ HEADROOM = 1.1  # how far beyond what was seen a channel stays clear of a fixed 
 
 @dataclass(frozen=True)
 class Equalize(Transform):
-    """Equalize the channels before all layers, or before depthwise layers only, by their sizes in the samples."""
+    """Equalize the channels before all layers, or before depthwise layers only, by their sizes in the samples.
+
+    By default the better of both is taken, or neither if the graph is better as it is.
+    """
 
     name: ClassVar[str] = "equalize"
 
-    before: str = "all"
+    before: str = "best"
 
     def __post_init__(self) -> None:
-        if self.before not in ("all", "depthwise"):
-            raise UsageError(f"equalize: before={self.before!r} given, all or depthwise expected")
+        if self.before not in ("best", "all", "depthwise"):
+            raise UsageError(f"equalize: before={self.before!r} given, best, all or depthwise expected")
+
+    def variants(self, graph: Graph, samples: Samples) -> list[Graph]:
+        """Return the graph as it is and the ways to equalize it, if none was named."""
+        if self.before != "best":
+            return super().variants(graph, samples)
+        require_samples(self.name, samples)
+        return [graph, *equalized_variants(graph, samples)]
 
     def apply(self, graph: Graph, samples: Samples) -> Graph:
         """Return ``graph`` with equalized channels; see ``equalized_variants``."""
@@ -43,9 +53,9 @@ class Equalize(Transform):
         pairs = [
             pair
             for pair in find_pairs(graph)
-            if self.before == "all" or graph.nodes[pair.second].op.name == "depthwise_conv2d"
+            if self.before != "depthwise" or graph.nodes[pair.second].op.name == "depthwise_conv2d"
         ]
-        return _equalized(graph, pairs, _measure(graph, samples, {pair.tensor for pair in pairs}))
+        return _equalized(graph, pairs, measure_channels(graph, samples, {pair.tensor for pair in pairs}))
 
 
 def equalized_variants(graph: Graph, batches: list[list[np.ndarray]]) -> list[Graph]:
@@ -59,35 +69,18 @@ def equalized_variants(graph: Graph, batches: list[list[np.ndarray]]) -> list[Gr
     pairs = find_pairs(graph)
     if not pairs:
         return []
-    measured = _measure(graph, batches, {pair.tensor for pair in pairs})
+    measured = measure_channels(graph, batches, {pair.tensor for pair in pairs})
     before_depthwise = [pair for pair in pairs if graph.nodes[pair.second].op.name == "depthwise_conv2d"]
     choices = [before_depthwise, pairs] if 0 < len(before_depthwise) < len(pairs) else [pairs]
     return [_equalized(graph, chosen, measured) for chosen in choices]
 
 
-def _measure(
-    graph: Graph, batches: list[list[np.ndarray]], wanted: set[int]
-) -> dict[int, tuple[np.ndarray, np.ndarray]]:
-    """Return the root mean square and the largest value of each channel (C,) of the wanted tensors."""
-    squares: dict[int, np.ndarray] = {}
-    peaks: dict[int, np.ndarray] = {}
-
-    def observe(index: int, values: np.ndarray) -> None:
-        if index in wanted:
-            rows = values.reshape(-1, values.shape[-1])
-            squares[index] = squares.get(index, 0) + np.sum(rows * rows, axis=0)
-            peaks[index] = np.maximum(peaks.get(index, -np.inf), rows.max(axis=0, initial=-np.inf))
-
-    for _ in run_batches(graph, batches, observe=observe, precise=True):
-        pass
-    return {index: (np.sqrt(squares[index]), peaks[index]) for index in squares}
-
-
-def _equalized(graph: Graph, pairs: list[Pair], measured: dict[int, tuple[np.ndarray, np.ndarray]]) -> Graph:
+def _equalized(graph: Graph, pairs: list[Pair], measured: dict[int, Channels]) -> Graph:
     factors = []
     for pair in pairs:
         first, second = graph.nodes[pair.first], graph.nodes[pair.second]
-        factors.append((pair, _factors(*measured[pair.tensor], first.op.activation, second.op.name)))
+        seen = measured[pair.tensor]
+        factors.append((pair, _factors(np.sqrt(seen.squares), seen.high, first.op.activation, second.op.name)))
     return rescale(graph, factors)
 
 

@@ -30,3 +30,10 @@ class Transform:
         """Return the rewritten graph. Tensors whose values change get another name. ``samples`` may be empty for a
         transform that needs no data; others raise BadInputError then."""
         raise NotImplementedError
+
+    def variants(self, graph: Graph, samples: Samples) -> list[Graph]:
+        """Return rewritten graphs of which the one is kept that comes out nearest to the float graph once quantized.
+
+        The graph itself may be among them. Without choice there is one.
+        """
+        return [self.apply(graph, samples)]

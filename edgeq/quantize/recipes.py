@@ -1,0 +1,42 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The recipes that have a name, and how to name one: by it, or by the path of a TOML file."""
+
+from __future__ import annotations
+
+import tomllib
+from pathlib import Path
+
+from edgeq.errors import BadInputError, UsageError
+from edgeq.paths import read_bytes
+from edgeq.quantize.recipe import Recipe, read_recipe
+
+BUILT_IN: dict[str, Recipe] = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(name="int8"),
+        Recipe(name="int8-pot", scales="pot"),
+        Recipe(name="int16x8", activations="int16", observer="minmax", transforms=()),
+    )
+}
+
+
+def parse_recipe(text: str) -> Recipe:
+    """Return a recipe from a built-in name or the path of a .toml file.
+
+    A file starts from the built-in recipe that its ``name`` names, or else from int8. Raises UsageError for an unknown
+    name, BadInputError for a file with unknown keys or values that cannot be meant.
+    """
+    if not text.endswith(".toml"):
+        if text not in BUILT_IN:
+            raise UsageError(
+                f"there is no recipe {text!r}", hint=f"built in are {', '.join(BUILT_IN)}, or name a .toml file"
+            )
+        return BUILT_IN[text]
+    try:
+        values = tomllib.loads(read_bytes(Path(text)).decode())
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise BadInputError(f"recipe {text!r} is not TOML: {error}") from None
+    try:
+        return read_recipe(values, BUILT_IN.get(str(values.get("name")), BUILT_IN["int8"]))
+    except UsageError as error:
+        raise BadInputError(f"recipe {text!r}: {error}") from None

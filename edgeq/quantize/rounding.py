@@ -1,0 +1,75 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Decide the codes of weights: each layer's format, scales that its bias can live with, and what compensates errors."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+
+from edgeq.errors import BadInputError
+from edgeq.ir.graph import ABSENT, Node
+from edgeq.ir.qparams import QuantParams
+from edgeq.quantize.affine import least_scales
+from edgeq.quantize.assign import Choice
+from edgeq.quantize.islands import Typed
+from edgeq.quantize.layers import is_linear, rows_of
+from edgeq.quantize.methods.compensation import LayerSamples, Rounded
+from edgeq.quantize.methods.weights import Grid
+from edgeq.quantize.walk import round_layers
+
+
+def round_weights(
+    typed: Typed, params: Mapping[int, QuantParams], samples: list[np.ndarray], *, pot: bool = False
+) -> dict[int, Rounded]:
+    """Return the rounded weights and bias of every linear layer by the index of its output tensor.
+
+    ``params`` are those of the activations, ``samples`` one array (n, ...) per input, which only compensation needs.
+    With ``pot`` scales are powers of two. Raises BadInputError where compensation is asked and there are no samples.
+    """
+    graph = typed.graph
+    linear = [(node, choice) for node, choice in zip(graph.nodes, typed.choices, strict=True) if is_linear(graph, node)]
+    choices = {node.outputs[0]: choice for node, choice in linear}
+    compensated = [choice.compensation[0].name for _, choice in linear if choice.compensation]
+    if compensated and not samples:
+        raise BadInputError(
+            f"{graph.name}: {compensated[0]} works on samples of the inputs, there are none", hint="give --data"
+        )
+    decided: dict[tuple[int, int, float, Choice], Rounded] = {}
+
+    def start(node: Node, weights: np.ndarray, bias: np.ndarray) -> Rounded:
+        grid = choices[node.outputs[0]].weights.fit(weights)
+        scale = params[node.inputs[0]].scale
+        grid = _adjusted(grid, bias, scale, pot=pot)
+        return Rounded(grid, grid.nearest(weights), bias)
+
+    def decide(node: Node, layer: LayerSamples) -> Rounded:
+        rounded = start(node, layer.weights, layer.bias)
+        for compensation in choices[node.outputs[0]].compensation:
+            rounded = compensation.apply(layer, rounded)
+        return rounded
+
+    if compensated:
+        return round_layers(graph, samples, params=params, dtypes=typed.dtypes, decide=decide)
+    found: dict[int, Rounded] = {}
+    for node, choice in linear:
+        bias = node.inputs[2] if len(node.inputs) > 2 else ABSENT
+        key = (node.inputs[1], bias, params[node.inputs[0]].scale, choice)
+        if key not in decided:
+            weights, held = graph.tensors[node.inputs[1]].data, None if bias == ABSENT else graph.tensors[bias].data
+            assert weights is not None
+            rows = rows_of(weights.astype(np.float64), node.op.weight_axis)
+            zeros = np.zeros(len(rows))
+            decided[key] = start(node, rows, zeros if held is None else held.astype(np.float64).reshape(-1))
+        found[node.outputs[0]] = decided[key]
+    return found
+
+
+def _adjusted(grid: Grid, bias: np.ndarray, input_scale: float, *, pot: bool) -> Grid:
+    """Return the grid with scales that are powers of two if asked, and that the bias fits where sums are int32."""
+    scales = grid.scales
+    if grid.coding is None:
+        scales = np.maximum(scales, least_scales(bias, input_scale))
+    if pot:
+        scales = 2.0 ** np.ceil(np.log2(scales))
+    return Grid(scales.astype(np.float32).astype(np.float64), grid.coding)

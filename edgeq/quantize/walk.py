@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Walk a float graph layer by layer, each on what the quantized layers before it give, and round its weights.
+
+Two values of every tensor are carried along: the float model's, and what the quantized model will have, activations
+rounded to their codes and weights as they were decided so far.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from edgeq.ir.dtypes import DType
+from edgeq.ir.graph import ABSENT, Graph, Node
+from edgeq.ir.qparams import QuantParams
+from edgeq.ops.execute import run_float
+from edgeq.quantize.affine import quantize
+from edgeq.quantize.layers import from_rows, is_linear, rows_of, window_count, windows_of
+from edgeq.quantize.methods.compensation import LayerSamples, Rounded
+from edgeq.rewrite.batch import evaluation_batch
+
+MOST_ROWS = 4096  # of a layer's inputs that compensation sees
+MOST_VALUES = 2**26  # of one tensor that are held, over all samples
+CHUNK = 32  # samples that run at once
+
+Chunks = list[np.ndarray]  # a tensor's values, some samples in each
+Decide = Callable[[Node, LayerSamples], Rounded]
+
+
+@dataclass
+class _Flow:
+    """The values of the tensors that are still to be read: the float model's, and the quantized one's."""
+
+    exact: dict[int, Chunks]
+    found: dict[int, Chunks]
+
+
+def fake_quantize(values: np.ndarray, params: QuantParams, dtype: DType) -> np.ndarray:
+    """Return the real values (float32) that the codes of values stand for; per-tensor parameters."""
+    codes = quantize(values, params, dtype).astype(np.float64)
+    return np.asarray((codes - params.zero_point) * params.scale, np.float32)
+
+
+def round_layers(
+    graph: Graph,
+    samples: Sequence[np.ndarray],
+    *,
+    params: Mapping[int, QuantParams],
+    dtypes: Mapping[int, DType],
+    decide: Decide,
+) -> dict[int, Rounded]:
+    """Return each linear layer's rounded weights and bias by the index of its output tensor, in graph order.
+
+    ``samples`` holds one array (n, ...) per input. ``params`` and ``dtypes`` are those of the activations. ``decide``
+    is called once for each weights tensor: layers that share one are decided together, on float inputs, before the
+    walk begins.
+    """
+    chunks = _chunks(graph, samples)
+    shared = _shared_weights(graph)
+    decided: dict[int, Rounded] = {}
+    if shared:
+        decided = {index: decide(nodes[0], _gathered(graph, chunks, nodes)) for index, nodes in shared.items()}
+    rounded: dict[int, Rounded] = {}
+    runners = [runner for runner, _ in chunks]
+    flow = _Flow({}, {})
+    for place, port in enumerate(graph.inputs):
+        arrays = [feeds[place] for _, feeds in chunks]
+        flow.exact[port.tensor] = arrays
+        flow.found[port.tensor] = _coded(port.tensor, arrays, params, dtypes)
+    last_use = {index: position for position, node in enumerate(runners[0].nodes) for index in node.inputs}
+    for position, node in enumerate(runners[0].nodes):
+        replaced: dict[int, np.ndarray] = {}
+        if is_linear(graph, node):
+            weights = node.inputs[1]
+            choice = decided.get(weights) or decide(node, _layer_samples(graph, node, [(node, flow.exact, flow.found)]))
+            rounded[node.outputs[0]] = choice
+            replaced = _constants(graph, node, choice)
+        _advance(runners, position, flow.exact, {})
+        _advance(runners, position, flow.found, replaced)
+        for index in node.outputs:
+            flow.found[index] = _coded(index, flow.found[index], params, dtypes)
+        for index in {*node.inputs, *node.outputs}:
+            if last_use.get(index, -1) <= position:
+                flow.exact.pop(index, None)
+                flow.found.pop(index, None)
+    return rounded
+
+
+def _chunks(graph: Graph, samples: Sequence[np.ndarray]) -> list[tuple[Graph, list[np.ndarray]]]:
+    """Divide samples into parts that the graph takes at once; return each with the graph of its size."""
+    sizes = [tensor.elements // (*tensor.shape, 1)[0] for tensor in graph.tensors if not tensor.is_constant]
+    count = max(1, min(len(samples[0]), MOST_VALUES // max(*sizes, 1)))
+    graphs: dict[int, tuple[Graph, int]] = {}
+    found, start = [], 0
+    while start < count:
+        wanted = min(CHUNK, count - start)
+        if wanted not in graphs:
+            graphs[wanted] = evaluation_batch(graph, wanted)
+        runner, size = graphs[wanted]
+        if start + size > len(samples[0]):
+            break
+        found.append((runner, [array[start : start + size] for array in samples]))
+        start += size
+    return found
+
+
+def _coded(index: int, arrays: Chunks, params: Mapping[int, QuantParams], dtypes: Mapping[int, DType]) -> Chunks:
+    if index not in params:
+        return arrays
+    return [fake_quantize(array, params[index], dtypes[index]) for array in arrays]
+
+
+def _advance(
+    runners: list[Graph], position: int, values: dict[int, Chunks], replaced: Mapping[int, np.ndarray]
+) -> None:
+    """Compute a node's outputs for every chunk; ``replaced`` are other constants, by the node's input position."""
+    results: dict[int, Chunks] = {index: [] for index in runners[0].nodes[position].outputs}
+    for number, runner in enumerate(runners):
+        node = runner.nodes[position]
+        inputs: list[np.ndarray | None] = []
+        for index in node.inputs:
+            data = None if index == ABSENT else runner.tensors[index].data
+            inputs.append(values[index][number] if index in values else data)
+        inputs += [None] * (max(replaced, default=0) + 1 - len(inputs))  # a bias that the layer did not have
+        for place, constant in replaced.items():
+            inputs[place] = constant
+        with np.errstate(over="ignore", under="ignore"):
+            for index, result in zip(node.outputs, node.op.reference(inputs), strict=True):
+                results[index].append(np.asarray(result))
+    values |= results
+
+
+def _constants(graph: Graph, node: Node, rounded: Rounded) -> dict[int, np.ndarray]:
+    """Return a layer's quantized weights and bias by input position."""
+    shape = graph.tensors[node.inputs[1]].shape
+    weights = from_rows(rounded.values, shape, node.op.weight_axis)
+    return {1: weights.astype(np.float32), 2: rounded.bias.astype(np.float32)}
+
+
+def _shared_weights(graph: Graph) -> dict[int, list[Node]]:
+    """Map weights that several layers read to those layers."""
+    readers: dict[int, list[Node]] = {}
+    for node in graph.nodes:
+        if is_linear(graph, node):
+            readers.setdefault(node.inputs[1], []).append(node)
+    return {index: nodes for index, nodes in readers.items() if len(nodes) > 1}
+
+
+def _gathered(graph: Graph, chunks: list[tuple[Graph, list[np.ndarray]]], nodes: list[Node]) -> LayerSamples:
+    """Return one layer's samples gathered over all uses of its weights, on the float model's values."""
+    wanted = {node.inputs[0] for node in nodes}
+    values: dict[int, Chunks] = {index: [] for index in wanted}
+
+    def observe(index: int, value: np.ndarray) -> None:
+        if index in wanted:
+            values[index].append(value)
+
+    for runner, feeds in chunks:
+        run_float(runner, feeds, observe=observe)
+    return _layer_samples(graph, nodes[0], [(node, values, values) for node in nodes])
+
+
+def _layer_samples(
+    graph: Graph, node: Node, uses: list[tuple[Node, Mapping[int, Chunks], Mapping[int, Chunks]]]
+) -> LayerSamples:
+    """Return rows that the layer reads in its uses, evenly drawn, at most 4096 in all."""
+    weights = graph.tensors[node.inputs[1]]
+    bias = graph.tensors[node.inputs[2]].data if len(node.inputs) > 2 and node.inputs[2] != ABSENT else None
+    assert weights.data is not None
+    parts = [
+        (exact[use.inputs[0]][chunk], found[use.inputs[0]][chunk])
+        for use, exact, found in uses
+        for chunk in range(len(exact[use.inputs[0]]))
+    ]
+    counts = [window_count(node, part[0], weights.shape) for part in parts]
+    total = sum(counts)
+    rng = np.random.default_rng(0)
+    taken = np.sort(rng.choice(total, size=min(total, MOST_ROWS), replace=False))
+    rows: tuple[list[np.ndarray], list[np.ndarray]] = ([], [])
+    start = 0
+    for part, count in zip(parts, counts, strict=True):
+        inside = taken[(taken >= start) & (taken < start + count)] - start
+        for side in range(2):
+            rows[side].append(windows_of(node, part[side], weights.shape, inside))
+        start += count
+    matrix = rows_of(weights.data.astype(np.float64), node.op.weight_axis)
+    return LayerSamples(
+        name=node.name,
+        weights=matrix,
+        bias=np.zeros(len(matrix)) if bias is None else bias.astype(np.float64).reshape(-1),
+        activation=node.op.activation,
+        exact=np.concatenate(rows[0], axis=1),
+        inputs=np.concatenate(rows[1], axis=1),
+    )
