@@ -144,6 +144,21 @@ def test_kl_threshold_of_a_gaussian_and_of_its_positive_half():
     assert Kl(symmetric=True).choose(SEEN_POSITIVE) == pytest.approx((-3.75, 3.75), abs=0.3)
 
 
+@pytest.mark.parametrize("zeros", [0.1, 0.45, 0.6])
+def test_kl_disregards_how_many_zeros_a_relu_left(zeros):
+    positive = np.abs(SAMPLE[:500_000])
+    many = np.append(positive, np.zeros(int(len(positive) * zeros / (1 - zeros)), np.float32))
+    assert range_of(Kl(), many) == pytest.approx(range_of(Kl(), positive), abs=0.05)
+
+
+def test_kl_gives_unsigned_storage_twice_the_levels():
+    observed = np.maximum(np.random.default_rng(6).laplace(size=200_000), 0)
+    seen = counted(observed.astype(np.float32))
+    for bits in (4, 8):
+        assert Kl(bits, unsigned=True).choose(seen)[1] > 1.02 * Kl(bits).choose(seen)[1]
+        assert Kl(bits, unsigned=True).choose(SEEN) == Kl(bits).choose(SEEN)
+
+
 def test_kl_cuts_the_outliers_that_minmax_keeps():
     rng = np.random.default_rng(3)
     values = rng.laplace(size=1_000_000)

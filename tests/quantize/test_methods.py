@@ -93,6 +93,16 @@ def test_mse_is_as_good_as_the_best_factor_by_measured_error():
     assert min(tried) < 0.9 * tried[0]
 
 
+def test_mse_widens_ranges_that_are_narrower_than_asked():
+    narrow = np.linspace(-0.001, 0.002, 50)
+    low, high = range_of(Mse(least_width=0.01), narrow)
+    assert -0.0011 < low < 0
+    assert high == low + 0.01
+    rows = Mse(least_width=0.01).ranges(np.array([narrow, narrow * 1000]))
+    assert rows[1][0] == rows[0][0] + 0.01
+    assert rows[1][1] < 2.01
+
+
 def test_mse_error_agrees_with_quantizing_the_values():
     seen = Histogram()
     seen.add(NORMAL)
@@ -136,6 +146,9 @@ def test_kl_divergences_are_those_of_the_distributions_written_out(counts, level
 
 def test_kl_of_few_values_is_minmax():
     assert range_of(Kl(), np.array([-1.0, 0.5, 3.0])) == (-1, 3)
+    crowded = np.repeat(np.linspace(0, 3.5, 101), 400)
+    assert range_of(Kl(), np.append(crowded, 4)) == (0, 4)
+    assert range_of(Kl(bits=4), np.append(crowded, 4))[1] < 3.8
 
 
 @names

@@ -22,7 +22,8 @@ class Kl(HistogramMethod):
 
     Of equal divergences the largest clip wins. ``bits`` give 2^(bits - 1) levels for |r|; with ``unsigned`` tensors
     without negative values get the 2^bits - 1 of unsigned storage. With ``symmetric`` the range is [-t, t] whatever was
-    seen. Falls back to the full range where fewer bins than levels hold anything.
+    seen. Falls back to the full range where fewer bins than levels hold anything. A value that is far more frequent
+    than its neighbours, other than zero, misleads it.
 
     Source: Migacz, "8-bit inference with TensorRT", GTC 2017.
     """
@@ -44,8 +45,7 @@ class Kl(HistogramMethod):
         threshold = peak
         if peak > 0:
             counts = seen.magnitudes(BINS)
-            if counts[0] > 0.5 * counts.sum():
-                counts[0] = counts[1]  # the zeros of a ReLU would outweigh everything
+            counts[0] = min(counts[0], counts[1])  # the zeros of a ReLU would outweigh everything
             if np.count_nonzero(counts) >= levels:
                 threshold = (best_bins(counts, levels) + 0.5) * peak / BINS
         if self.symmetric:
