@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -50,23 +51,34 @@ class Cle(Transform):
         pairs = find_pairs(graph, between=HOMOGENEOUS)
         bounded = {pair.tensors[0] for pair in pairs if _bound(graph, pair) is not None}
         seen = measure_channels(graph, samples, bounded) if self.relu6 == "keep" and samples else {}
-        limits = {pair: self._limits(graph, pair, seen) for pair in pairs}
+        limits = {
+            pair: least_and_most(graph, pair, seen) if self.relu6 == "keep" else _limits(graph, pair) for pair in pairs
+        }
         factors = [(pair, factors) for pair, factors in _settle(graph, pairs, limits).items() if np.any(factors != 1)]
         scaled = rescale(graph, [(pair, 1 / by) for pair, by in factors])
         if self.relu6 == "replace":
             scaled = _unbound(scaled, {pair.first for pair, _ in factors if pair.tensors[0] in bounded})
         return scaled
 
-    def _limits(self, graph: Graph, pair: Pair, seen: dict[int, Channels]) -> tuple[np.ndarray, np.ndarray]:
-        """Return the least and the largest s (C,) of a pair."""
-        low = np.full(graph.tensors[pair.tensor].shape[-1], 1 / LIMIT)
-        high = np.full(len(low), LIMIT)
-        bound = _bound(graph, pair)
-        if self.relu6 == "keep" and bound is not None:
-            channels = seen.get(pair.tensors[0])
-            low = np.ones(len(low)) if channels is None else np.maximum(low, HEADROOM * channels.high / bound)
-            high = np.where(low < 1, high, 1)
-        return np.minimum(low, high), high
+
+def least_and_most(graph: Graph, pair: Pair, seen: Mapping[int, Channels]) -> tuple[np.ndarray, np.ndarray]:
+    """Return the least and the largest s (C,) that leave an upper bound of the pair as it is.
+
+    ``seen`` are the channels of what the first layer gives; without them nothing below a bound is scaled.
+    """
+    low, high = _limits(graph, pair)
+    bound = _bound(graph, pair)
+    if bound is None:
+        return low, high
+    channels = seen.get(pair.tensors[0])
+    low = np.ones(len(low)) if channels is None else np.maximum(low, HEADROOM * channels.high / bound)
+    high = np.where(low < 1, high, 1)
+    return np.minimum(low, high), high
+
+
+def _limits(graph: Graph, pair: Pair) -> tuple[np.ndarray, np.ndarray]:
+    ones = np.ones(graph.tensors[pair.tensor].shape[-1])
+    return ones / LIMIT, ones * LIMIT
 
 
 def _bound(graph: Graph, pair: Pair) -> float | None:
