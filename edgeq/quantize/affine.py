@@ -12,6 +12,7 @@ from edgeq.errors import InvalidValueError
 from edgeq.ir.dtypes import DType
 from edgeq.ir.fixed_point import INT32_MAX, round_away
 from edgeq.ir.qparams import QuantParams
+from edgeq.quantize.pot import scale_of_range
 
 RANGE_BITS = 16
 NO_SCALE = 1e-30  # tensors and channels whose scale would be smaller count as all-zero
@@ -31,7 +32,7 @@ def params_of_range(
 
     ``scales`` "asymmetric" uses every code. "symmetric" has zero point 0, or -128 where nothing is negative, as int16
     always has 0. With "pot" the zero point is 0 and the scale the smallest power of two that reaches both ends, but for
-    half a step. A range of zeros only gets scale 1. Raises InvalidValueError for a range that is not finite.
+    one step. A range of zeros only gets scale 1. Raises InvalidValueError for a range that is not finite.
     """
     low, high = min(low, 0.0), max(high, 0.0)
     if not math.isfinite(high - low):
@@ -44,7 +45,7 @@ def params_of_range(
             warnings.warn(f"tensor {name!r}: the range [{low:g}, {high:g}] is taken as zero", stacklevel=2)
         return QuantParams.of(1.0)
     if scales == "pot":
-        return QuantParams.of(2.0 ** math.ceil(math.log2(high / (top + 0.5))))
+        return QuantParams.of(scale_of_range(low, high, bits=top.bit_length() + 1))
     scale = float(np.float32((high - low) / (top - bottom)))
     zero = 0 if bottom == -top else int(np.clip(round_away(bottom - low / scale), bottom, top))
     return QuantParams.of(scale, zero)

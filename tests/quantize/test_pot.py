@@ -8,7 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from edgeq.ir.dtypes import DType
 from edgeq.ir.fixed_point import Mode, quantize_multiplier, requant
+from edgeq.ir.qparams import QuantParams
+from edgeq.quantize.affine import params_of_range, quantize, round_range
 from edgeq.quantize.methods.histogram import Histogram
 from edgeq.quantize.methods.levels import Levels
 from edgeq.quantize.methods.ristretto import Ristretto
@@ -97,3 +100,20 @@ def test_ristretto_halves_the_range_exactly_where_that_lowers_the_error(bits):
 
 def test_ristretto_of_zeros_is_no_range():
     assert Ristretto().choose(counted(np.zeros(5))) == (0, 0)
+
+
+def test_ranges_quantize_with_the_scale_of_their_fraction_length():
+    for low, high, scale in ((-1, 0.5, 2.0**-7), (0, 4, 2.0**-5), (-0.3, 4.01, 2.0**-4), (-300, 7, 4.0)):
+        assert params_of_range(low, high, name="x", scales="pot") == QuantParams.of(scale)
+        params = params_of_range(low, high, name="x", dtype=DType.S16, scales="pot")
+        assert params == QuantParams.of(scale / 256)
+    assert quantize(np.float32([4, -4]), QuantParams.of(2.0**-5)).tolist() == [127, -128]
+
+
+def test_ristretto_ranges_keep_their_scale_when_rounded_for_a_model():
+    for bits in (2, 4, 8, 16):
+        for reach in (0.7, 3.0, 4.0):
+            low, high = Ristretto(bits).choose(counted(np.linspace(-reach, reach, 1000)))
+            scale = scale_of_range(-reach, reach, bits=bits)
+            assert scale_of_range(low, high, bits=bits) == scale
+            assert scale_of_range(round_range(low), round_range(high), bits=bits) == scale
