@@ -126,9 +126,10 @@ def test_aciq_of_what_a_relu_left_is_the_clip_of_one_bit_more():
         assert high == pytest.approx(gauss_clip(bits + 1), rel=0.01)
 
 
-def test_aciq_symmetric_lies_about_zero_and_never_beyond_what_was_seen():
+def test_aciq_never_goes_beyond_what_was_seen_and_symmetric_lies_about_zero():
     low, high = range_of(Aciq(symmetric=True), np.float32([-1, 2, 0.5]))
     assert (low, high) == (-2, 2)
+    assert range_of(Aciq(), np.linspace(-0.5, 0.25, 1001)) == (-0.5, 0.25)
     assert Aciq(4, symmetric=True).choose(SEEN) == pytest.approx((-gauss_clip(4), gauss_clip(4)), rel=0.01)
 
 

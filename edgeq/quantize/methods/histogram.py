@@ -88,7 +88,8 @@ class Histogram:
         ):
             width *= 2
         first, last = math.floor(low / width), math.floor(high / width)
-        self.counts = _rebin(self, width, first, last - first + 1)
+        if (width, first, last - first + 1) != (self.width, self.first, len(self.counts)):
+            self.counts = _rebin(self, width, first, last - first + 1)
         self.low, self.high, self.width, self.first = low, high, width, first
 
 
