@@ -15,9 +15,9 @@ from edgeq.ir.graph import Tensor
 from edgeq.ops.base import Activation, Op, Shape
 
 Pair = tuple[int, int]
-_ACTIVATIONS = {0: Activation.NONE, 1: Activation.RELU, 2: Activation.RELU_N1_TO_1, 3: Activation.RELU6}
+ACTIVATIONS = {0: Activation.NONE, 1: Activation.RELU, 2: Activation.RELU_N1_TO_1, 3: Activation.RELU6}
 _OTHER_ACTIVATIONS = {4: "TANH", 5: "SIGN_BIT"}
-_PADDINGS = {0: "same", 1: "valid"}
+PADDINGS = {0: "same", 1: "valid"}
 
 
 @dataclass(frozen=True)
@@ -96,17 +96,17 @@ def activation_of(options: RawOptions) -> Activation:
     code = options.integer("FusedActivationFunction")
     if code in _OTHER_ACTIVATIONS:
         raise UnsupportedError(f"fused activation {_OTHER_ACTIVATIONS[code]} is not supported")
-    if code not in _ACTIVATIONS:
+    if code not in ACTIVATIONS:
         raise BadInputError(f"fused activation {code} is not known")
-    return _ACTIVATIONS[code]
+    return ACTIVATIONS[code]
 
 
 def padding_of(options: RawOptions) -> str:
     """Return "same" or "valid"."""
     code = options.integer("Padding")
-    if code not in _PADDINGS:
+    if code not in PADDINGS:
         raise BadInputError(f"padding mode {code} is not known, 0 (SAME) or 1 (VALID) expected")
-    return _PADDINGS[code]
+    return PADDINGS[code]
 
 
 def pair_of(options: RawOptions, name: str, *, suffix: str = "") -> Pair:

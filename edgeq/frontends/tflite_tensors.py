@@ -24,7 +24,7 @@ MAX_RANK = 6
 MAX_ELEMENTS = 2**31 - 1
 _MAX_NAME = 1024
 _TYPE_NAMES = {code: name.lower() for name, code in vars(TensorType).items() if not name.startswith("_")}
-_DTYPES = {
+DTYPES = {
     TensorType.FLOAT32: DType.F32,
     TensorType.INT32: DType.S32,
     TensorType.UINT8: DType.U8,
@@ -92,7 +92,7 @@ def convert_tensor(raw: RawTensor, name: str) -> Tensor:
     """
     if raw.shape == (0,) and raw.type_code in (TensorType.INT32, TensorType.INT64):
         # an empty list of axes or sizes is a constant without bytes
-        dtype = _DTYPES[raw.type_code]
+        dtype = DTYPES[raw.type_code]
         return Tensor(name, raw.shape, dtype, data=np.zeros(0, dtype.numpy))
     _check_shape(raw, name)
     if raw.is_variable:
@@ -135,12 +135,12 @@ def _storage(raw: RawTensor, name: str) -> tuple[DType, np.ndarray | None]:
     if constant and raw.type_code == TensorType.FLOAT16:
         halves = _sized(raw, name, 2 * elements).view("<f2")
         return DType.F32, halves.reshape(raw.shape).astype(np.float32)
-    if raw.type_code not in _DTYPES:
+    if raw.type_code not in DTYPES:
         found = _TYPE_NAMES.get(raw.type_code, f"type {raw.type_code}")
         raise UnsupportedError(
             f'tensor "{name}" is {found}', hint="edgeq reads float32, int8, uint8, int16 and int32 tensors"
         )
-    dtype = _DTYPES[raw.type_code]
+    dtype = DTYPES[raw.type_code]
     if not constant:
         return dtype, None
     stored = _sized(raw, name, elements * dtype.bytes).view(dtype.numpy.newbyteorder("<"))

@@ -6,28 +6,23 @@ Each case belongs to a kind and a seed, which a failure names. EDGEQ_SEED=17 sta
 
 from __future__ import annotations
 
-import itertools
-import os
 import warnings
 from collections.abc import Iterator, Sequence
 
 import numpy as np
 import pytest
-from conformance.generated import KINDS, Generated, generate
+from conformance.generated import FIRST_SEED, KINDS, Generated, accepted, generate
 from isas import host_isas, opened
-from needs import needs_module
 
 from edgeq.api import Model
-from edgeq.errors import BadInputError, EdgeqError
+from edgeq.errors import EdgeqError
 from edgeq.format.write import write_model
 from edgeq.frontends.tflite import read
 from edgeq.pipeline import convert_graph
 from edgeq.quantize.recipe import Recipe
 from edgeq.rewrite.boundary import strip_boundary
-from edgeq.runtime.litert import ReferenceInterpreter
 
 FEW, MANY = 6, 300  # cases of each kind
-FIRST_SEED = int(os.environ.get("EDGEQ_SEED", "0"))
 
 # what LiteRT runs and edgeq refuses, with words of the refusal
 REFUSED = {
@@ -48,25 +43,6 @@ REFUSED = {
 PARTLY_REFUSED = {"concatenation_uint8": "must share one scale"}
 # LiteRT works in float here, which edgeq says in a warning: the most that codes may differ
 INEXACT = {"resize_bilinear_uint8": 4}
-
-
-def _accepted(kind: str, count: int) -> Iterator[tuple[Generated, list[np.ndarray]]]:
-    """Draw cases with their expected outputs, skipping those that LiteRT refuses."""
-    needs_module("ai_edge_litert")
-    found = 0
-    for seed in itertools.count(FIRST_SEED):
-        assert seed < FIRST_SEED + 100 * count, f"{kind}: LiteRT refuses nearly every case"
-        case = generate(kind, seed)
-        try:
-            # ELU is missing among the reference kernels
-            interpreter = ReferenceInterpreter(case.file, reference_kernels=kind != "elu")
-            outputs = interpreter.run(case.inputs)
-        except BadInputError:
-            continue
-        yield case, outputs if case.expected is None else case.expected
-        found += 1
-        if found == count:
-            return
 
 
 def _convert(case: Generated, rounding: str) -> Model:
@@ -96,7 +72,7 @@ def _everywhere(model: Model, inputs: Sequence[np.ndarray]) -> Iterator[tuple[st
 
 def _failures(kind: str, count: int) -> list[str]:
     failures, refusals = [], 0
-    for case, expected in _accepted(kind, count):
+    for case, expected in accepted(kind, count):
         try:
             model = _convert(case, "tflite")
         except EdgeqError as error:
@@ -130,7 +106,7 @@ def test_partial_refusals_and_differences_still_happen() -> None:
     """What the lists above excuse must be there, or they say too much."""
     for kind in PARTLY_REFUSED:
         found = []
-        for case, _ in _accepted(kind, 30):
+        for case, _ in accepted(kind, 30):
             try:
                 _convert(case, "tflite")
             except EdgeqError:
@@ -139,7 +115,7 @@ def test_partial_refusals_and_differences_still_happen() -> None:
     for kind in INEXACT:
         assert any(
             _difference(_convert(case, "tflite").run(case.inputs), expected) > 0
-            for case, expected in _accepted(kind, 30)
+            for case, expected in accepted(kind, 30)
         )
 
 
