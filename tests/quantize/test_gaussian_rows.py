@@ -106,6 +106,15 @@ def test_mse_of_the_positive_half_uses_unsigned_levels():
     )
 
 
+@pytest.mark.parametrize(("low", "high"), [(-1.0, 2.0), (-3, 0), (0, 0.7), (-0.41, 0.4), (-4, 4), (0, 0)])
+def test_levels_of_a_range_are_those_of_execution(low, high):
+    levels, params = levels_of_range(low, high, bits=8, symmetric=False), params_of_range(low, high, name="x")
+    assert float(levels.scale) == pytest.approx(params.scale, rel=1e-6)
+    assert (levels.bottom, levels.top) == (-128 - params.zero_point, 127 - params.zero_point) or low == high
+    levels = levels_of_range(-3.0, 3.0, bits=4, symmetric=True)
+    assert (levels.bottom * levels.scale, levels.top * levels.scale, levels.top) == pytest.approx((-3, 3, 7))
+
+
 def test_aciq_clips_are_those_of_the_paper():
     assert [gauss_clip(bits) for bits in (2, 3, 4, 8)] == pytest.approx([1.71, 2.15, 2.55, 3.92], abs=0.01)
     assert [laplace_clip(bits) for bits in (2, 3, 4, 8)] == pytest.approx([2.83, 3.89, 5.03, 9.89], abs=0.01)
