@@ -72,18 +72,26 @@ def test_centroid_without_points_goes_where_the_error_is_largest():
     assert lloyd(points, np.array([0.1, 9.8, 100]), iterations=50) == pytest.approx([0.1, 9.85, 30])
 
 
-def test_optimum_of_many_points_is_fast_and_below_lloyd():
+def test_optimum_of_many_points_is_below_lloyd():
     points = Points(np.random.default_rng(1).standard_normal(20_000), np.ones(20_000))
     best = total(points, optimum(points, 8))
     assert best < total(points, lloyd(points, linear_start(points, 8), iterations=100))
+    many = np.random.default_rng(1).standard_normal((101, 1000))
     with pytest.raises(UsageError, match="too long"):
-        Codebook(start="optimum", per="tensor").fit(np.random.default_rng(1).standard_normal((101, 1000)))
+        Codebook(start="optimum").fit(many)
+
+
+def test_start_auto_is_the_optimum_of_few_points_and_quantiles_of_many():
+    for count, bits, start in ((1000, 4, "optimum"), (7000, 8, "quantile")):
+        weights = np.random.default_rng(1).standard_normal((1, count))
+        levels = [Codebook(bits, start=name).fit(weights).coding.levels for name in ("auto", start)]
+        assert np.array_equal(*levels)
 
 
 def test_few_distinct_values_are_kept():
     weights = np.random.default_rng(1).choice([-127.0, -31, 5, 64], (3, 50))
     weights[:, 0] = -127
-    grid = Codebook(bits=2).fit(weights)
+    grid = Codebook(bits=2, per="channel").fit(weights)
     assert np.array_equal(grid.values(grid.nearest(weights)), weights)
 
 

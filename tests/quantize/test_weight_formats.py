@@ -18,8 +18,8 @@ EVERY = (
     "int8 int8:tensor,mse int:2 int:3,group=5 int:4 int:4,per=tensor int:4,8,clip=minmax int:4,8,asymmetric=true "
     "int:6,signed_max=true int:8,64 int:2,4,asymmetric=true,clip=minmax ternary ternary:twn ternary:twn,group=7 "
     "ternary:absmean,tensor binary binary:tensor pot:2 pot:3,8 pot:4 pot:6 pot:4,scale=least pot:4,scale=inq "
-    "pot:4,per=tensor apot:3 apot:4,8 apot:5 apot:6 apot:7,per=tensor codebook:1 codebook:4 codebook:4,tensor "
-    "codebook:3,channel,8 codebook:3,tensor,8 codebook:8,wide=true codebook:2,start=optimum "
+    "pot:4,per=tensor apot:3 apot:4,8 apot:5 apot:6 apot:7,per=tensor codebook:1 codebook:4 codebook:4,channel "
+    "codebook:3,group=8 codebook:2,group=5,wide=true codebook:8,wide=true codebook:2,start=linear "
     "codebook:3,start=kmeans++,pin_zero=always codebook:3,start=quantile nf4 nf4:8,wide=true nf4:0,clip=mse "
     "nf4:8,factors=m1 nf4:8,factors=m2 fp4 fp4:e3m0,8 fp4:e1m2,8 fp4:bnb,8 fp4:auto,8,mse fp8 fp8:e5m2 fp8:e4m3,8 "
     "fp8:e3m2,clip=mse fp8:e2m5,per=tensor fp8:e4m3,ieee=true"
@@ -73,7 +73,7 @@ def test_spelled_formats_are_read_again(text):
 
 
 @formats
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_nearest_and_neighbours_are_the_nearest_of_all_values(text, seed):
     weights = drawn(seed)
@@ -91,7 +91,7 @@ def test_nearest_and_neighbours_are_the_nearest_of_all_values(text, seed):
 
 
 @all_formats
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_a_column_alone_and_values_themselves_keep_their_codes(text, seed):
     weights = drawn(seed)
@@ -109,7 +109,7 @@ def test_a_column_alone_and_values_themselves_keep_their_codes(text, seed):
 
 
 @all_formats
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=5, deadline=None)
 @given(seed=st.integers(0, 2**32 - 1))
 def test_grids_fit_the_weights_shape_and_scale_with_them(text, seed):
     weights = drawn(seed)
@@ -167,7 +167,7 @@ def test_channels_of_very_different_size_are_each_their_own(text):
     weights = np.random.default_rng(4).standard_normal((2, 40))
     alone = rounded(fit(text, weights[:1]), weights[:1])
     beside = rounded(fit(text, weights * [[1], [1e12]]), weights * [[1], [1e12]])
-    if "tensor" not in text:
+    if getattr(parse(text, WeightFormat), "per", "channel") == "channel":
         assert np.array_equal(alone, beside[:1])
 
 
@@ -358,11 +358,11 @@ def test_binary_around_the_mean_has_as_many_of_each_sign():
 
 REFUSED = (
     "int9 int8:per=group int8:clip=none int8:exponent=0 int:1 int:9 int:4,group=-1 int:4,asymmetric=true "
-    "int:4,64,asymmetric=true,signed_max=true int:4,64,tensor int:4,clip=x ternary:best ternary:group=-2 binary:group "
-    "pot:1 pot:7 pot:rounding=up pot:scale=2 pot:4,64,scale=inq apot:2 apot:8 apot:4,-1 codebook:0 codebook:9 "
-    "codebook:4,row codebook:start=middle codebook:pin_zero=true codebook:iterations=0 codebook:seed=-1 "
-    "codebook:group=-1 nf4:-1 nf4:clip=x nf4:factors=m3 fp4:e4m3 fp4:factors=x fp8:e6m1 fp8:e4m0 fp8:e5m3 fp8:nan "
-    "fp8:factors=x fp8:per=x"
+    "int:4,64,asymmetric=true,signed_max=true int:4,64,tensor int:4,clip=x ternary:best ternary:group=-2 "
+    "binary:group pot:1 pot:7 pot:rounding=up pot:scale=2 pot:4,64,scale=inq apot:2 apot:8 apot:4,-1 codebook:0 "
+    "codebook:9 codebook:4,row codebook:start=middle codebook:pin_zero=true codebook:iterations=0 "
+    "codebook:seed=-1 codebook:group=-1 codebook:4,channel,8 nf4:-1 nf4:clip=x nf4:factors=m3 fp4:e4m3 "
+    "fp4:factors=x fp8:e6m1 fp8:e4m0 fp8:e5m3 fp8:nan fp8:factors=x fp8:per=x"
 )
 
 
