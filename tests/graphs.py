@@ -6,7 +6,8 @@ from __future__ import annotations
 import numpy as np
 
 from edgeq.ir.graph import ABSENT, Graph, Node, Port, Tensor
-from edgeq.ops.base import Case
+from edgeq.ops.base import Case, Rounding
+from edgeq.ops.coded_weights import has_coding
 
 
 def graph_of_case(case: Case) -> Graph:
@@ -35,3 +36,8 @@ def random_codes(rng: np.random.Generator, tensor: Tensor) -> np.ndarray:
     codes = rng.integers(low, high + 1, tensor.shape, dtype=np.int64)
     extreme = rng.random(tensor.shape) < 0.1
     return np.where(extreme, rng.choice([low, high], tensor.shape), codes).astype(tensor.dtype.numpy)
+
+
+def rounding_for(case: Case, wanted: Rounding) -> Rounding:
+    """Return the rounding to fold a case with: for low-bit weights there is only the native one."""
+    return Rounding.NATIVE if any(has_coding(tensor) for tensor in case.inputs) else wanted

@@ -133,6 +133,19 @@ def requant(x: np.ndarray, multipliers: np.ndarray | int, shifts: np.ndarray | i
     raise ValueError(f"unknown requantization mode {mode}")
 
 
+def requant_wide(x: np.ndarray, m: np.ndarray, shift: np.ndarray, mode: int) -> np.ndarray:
+    """x * m * 2^(shift - 31) in modes single and exact for |x| < 2^47, -31 <= shift <= 14.
+
+    The 78-bit product is taken in two parts, low 16 bits first: no bit is lost as 31 - shift >= 17.
+    """
+    x, m = np.asarray(x, np.int64), np.asarray(m, np.int64)
+    total = 31 - np.asarray(shift, np.int64)
+    magnitude = np.abs(x) if mode == Mode.EXACT else x
+    parts = (magnitude >> 16) * m + (((magnitude & 0xFFFF) * m) >> 16)
+    scaled = (parts + (np.int64(1) << (total - 17))) >> (total - 16)
+    return np.asarray(np.sign(x) * scaled if mode == Mode.EXACT else scaled)
+
+
 def exp_neg(a: np.ndarray, integer_bits: int) -> np.ndarray:
     """exp(a) in Q0.31 for a <= 0 in Q(integer_bits).(31 - integer_bits)."""
     a = np.asarray(a, np.int64)

@@ -15,6 +15,7 @@ from edgeq.ir.dtypes import DType
 from edgeq.ir.fixed_point import Mode, requant
 from edgeq.ir.graph import Tensor
 from edgeq.ops.base import Activation, Case, Fold, Op, Rounding, Shape, Step, constant, ints
+from edgeq.ops.coded_conv2d import fold_coded
 from edgeq.ops.conv2d_s16 import Conv2dS16Step
 from edgeq.ops.convolution import Padding, Window, convolve, pair_of, random_window, slide
 from edgeq.ops.folding import activation_bounds, quant_of, require_dtype, required
@@ -31,7 +32,7 @@ from edgeq.ops.linear import (
     read_layer,
     shape_of_rank,
 )
-from edgeq.ops.order import image_distance, pixel_distance
+from edgeq.ops.order import convolution_distance, is_pointwise
 from edgeq.ops.packing import PORTABLE, pack_weights, unpack_weights
 
 RUN = 16  # bytes that kernels read at a time
@@ -90,17 +91,12 @@ class Conv2dStep(Step):
         return [np.clip(scaled, self.act_min, self.act_max).astype(np.int8)]
 
     def overlap_distance(self) -> int | None:
-        if self.groups != 1:
-            return None
-        if self.is_pointwise:
-            return pixel_distance(self.input, self.output, stride=self.stride)
-        return image_distance(self.input, self.output, stride=self.stride[0], before=self.padding[0])
+        return convolution_distance(self)
 
     @property
     def is_pointwise(self) -> bool:
         """Whether every output pixel is one input pixel times the weights."""
-        inside = all((self.output[axis + 1] - 1) * self.stride[axis] < self.input[axis + 1] for axis in range(2))
-        return self.kernel == (1, 1) and self.padding == (0, 0) and inside
+        return is_pointwise(self)
 
     def scratch_bytes(self) -> int:
         """Return what either order of weights needs: strips, patches and tails if packed, else a few windows."""
@@ -174,7 +170,7 @@ def fold_convolution(
     activation: Activation,
     mode: Mode,
 ) -> Fold:
-    """Fold a convolution by the dtype of its input, int8 or int16.
+    """Fold a convolution by the dtype of its input, int8 or int16, and of its weights, int8 or low-bit codes.
 
     The layer's weights are (O, KH, KW, C / groups), reals its multipliers (O,); shape is the input as NHWC, which need
     not be its own shape.
@@ -182,6 +178,18 @@ def fold_convolution(
     require_dtype(target, require_dtype(source, DType.S8, DType.S16))
     quant_in, quant_out = quant_of(source, "input"), quant_of(target, "output")
     act_min, act_max = activation_bounds(activation, quant_out, target.dtype)
+    if layer.coding is not None:
+        return fold_coded(
+            source,
+            target,
+            layer,
+            layer.coding,
+            reals=reals,
+            shape=shape,
+            window=window,
+            bounds=(act_min, act_max),
+            mode=mode,
+        )
     groups = shape[3] // layer.weights.shape[3]
     output = (shape[0], *window.output, len(reals))
     if source.dtype is DType.S16:

@@ -10,7 +10,7 @@ from typing import ClassVar
 import numpy as np
 
 from edgeq.ir.dtypes import DType
-from edgeq.ir.fixed_point import Mode, requant, wrap32
+from edgeq.ir.fixed_point import Mode, requant, requant_wide, wrap32
 from edgeq.ops.base import Shape, Step, constant, ints
 from edgeq.ops.convolution import Window, convolve, pair_of
 from edgeq.ops.linear import PATCHES, Pair
@@ -52,7 +52,7 @@ class Conv2dS16Step(Step):
         window = Window(self.kernel, self.stride, self.dilation, self.padding, pair_of(self.output[1:3]))
         sums = convolve(image, weights, window).astype(np.int64) + self.bias
         if self.mode == Mode.EXACT:
-            scaled = _requant_exact(sums, self.multipliers, self.shifts)
+            scaled = requant_wide(sums, self.multipliers, self.shifts, self.mode)
         else:
             kept = wrap32(sums) if self.mode == Mode.DOUBLE else sums
             scaled = requant(kept, self.multipliers, self.shifts, self.mode)
@@ -63,11 +63,3 @@ class Conv2dS16Step(Step):
 
     def macs(self) -> int:
         return int(np.prod(self.output, dtype=np.int64)) * self.depth
-
-
-def _requant_exact(sums: np.ndarray, multipliers: np.ndarray, shifts: np.ndarray) -> np.ndarray:
-    """Scale as mode EXACT does, for sums below 2^47: the 78-bit product in two parts, 31 - shift >= 17."""
-    magnitude, total = np.abs(sums), 31 - shifts.astype(np.int64)
-    low = ((magnitude & 0xFFFF) * multipliers) >> 16
-    high = (magnitude >> 16) * multipliers.astype(np.int64)
-    return np.asarray(np.sign(sums) * ((high + low + (np.int64(1) << (total - 17))) >> (total - 16)))

@@ -10,11 +10,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from edgeq.errors import GraphError, InvalidValueError, UnsupportedError
+from edgeq.ir.coding import Coding
 from edgeq.ir.dtypes import DType
 from edgeq.ir.fixed_point import Mode, requant, round_away
 from edgeq.ir.graph import Tensor
 from edgeq.ir.qparams import QuantParams
 from edgeq.ops.base import Activation, Case, Op, Shape
+from edgeq.ops.coded_weights import has_coding, random_coded
 from edgeq.ops.folding import constant_of, f32, multiplier, prove_accumulator, quant_of, require_dtype, required
 
 Pair = tuple[int, int]
@@ -29,10 +31,11 @@ PATCHES = 4  # image windows that the C operators gather into scratch for one ma
 class Layer:
     """The constants of a linear layer as the model stores them."""
 
-    weights: np.ndarray  # int8 codes, output channels along the first axis once arranged
+    weights: np.ndarray  # int8 codes, output channels along the first axis once arranged; uint8 with a coding
     scales: np.ndarray  # (O,) float64
     weights_zero: int
     bias: np.ndarray  # (O,) int64
+    coding: Coding | None = None  # of low-bit weights
 
     def arranged(self, weights: np.ndarray) -> Layer:
         """Return the layer with its weights in another order or shape."""
@@ -51,12 +54,12 @@ class Channels:
 
 
 def read_layer(inputs: Sequence[Tensor | None], *, channels: int, axis: int) -> Layer:
-    """Read constant int8 weights (input 1) and the optional bias (input 2) of a layer.
+    """Read constant weights (input 1), int8 or low-bit ones, and the optional bias (input 2) of a layer.
 
     Raises UnsupportedError for other dtypes, scales along another axis, or a zero point per channel.
     """
     tensor = required(inputs, 1, "weights")
-    require_dtype(tensor, DType.S8)
+    require_dtype(tensor, DType.U8 if has_coding(tensor) else DType.S8)
     data = constant_of(tensor, "weights").reshape(tensor.shape)
     quant = quant_of(tensor, "weights")
     count = len(quant.scales)
@@ -71,7 +74,7 @@ def read_layer(inputs: Sequence[Tensor | None], *, channels: int, axis: int) -> 
     if not -128 <= zero <= 127:
         raise InvalidValueError(f"weights {tensor.name!r} have zero point {zero}, outside [-128, 127]")
     scales = np.broadcast_to(np.asarray(quant.scales, np.float64), (channels,))
-    return Layer(data, scales, zero, bias_codes(inputs, channels))
+    return Layer(data, scales, zero, bias_codes(inputs, channels), tensor.coding)
 
 
 def bias_codes(inputs: Sequence[Tensor | None], channels: int) -> np.ndarray:
@@ -108,9 +111,8 @@ def fold_channels(layer: Layer, reals: np.ndarray, *, input_zero: int, mode: Mod
     dropped. Raises InvalidValueError when an int32 accumulator could overflow.
     """
     weights = layer.weights.reshape(len(reals), -1).astype(np.int64) - layer.weights_zero
-    if weights.shape[1] > MAX_DEPTH:
-        raise UnsupportedError(f"{weights.shape[1]} products per output, at most {MAX_DEPTH} expected")
-    multipliers, shifts = _split(reals, mode)
+    require_depth(weights.shape[1])
+    multipliers, shifts = split_multipliers(reals, mode)
     live = multipliers != 0
     bias = np.where(live, layer.bias - input_zero * weights.sum(axis=1), 0)
     prove_accumulator(weights[live], bias[live], input_peak=128, shifts=shifts[live], mode=mode)
@@ -129,14 +131,21 @@ def fold_wide_channels(layer: Layer, reals: np.ndarray, *, source: Tensor, targe
         raise UnsupportedError(f"{layer.weights[0].size} products per output, at most {MAX_WIDE_DEPTH} expected")
     if np.any(reals >= 2.0**14):
         raise InvalidValueError(f"multiplier {reals.max():.6g} is too large for int16 activations")
-    multipliers, shifts = _split(reals, mode)
+    multipliers, shifts = split_multipliers(reals, mode)
     bias = np.where(multipliers != 0, layer.bias, 0)
     if np.any(np.abs(bias) > MAX_WIDE_BIAS):
         raise InvalidValueError(f"bias {int(np.abs(bias).max())} is larger than {MAX_WIDE_BIAS}")
     return Channels(layer.weights, bias, multipliers, shifts)
 
 
-def _split(reals: np.ndarray, mode: Mode) -> tuple[np.ndarray, np.ndarray]:
+def require_depth(depth: int) -> None:
+    """Raise UnsupportedError for more products per output than kernels for int8 activations add up."""
+    if depth > MAX_DEPTH:
+        raise UnsupportedError(f"{depth} products per output, at most {MAX_DEPTH} expected")
+
+
+def split_multipliers(reals: np.ndarray, mode: Mode) -> tuple[np.ndarray, np.ndarray]:
+    """Return real multipliers (O,) as int32 and int8 arrays (O,) of m and shift."""
     pairs = [multiplier(float(real), mode) for real in reals]
     return np.array([m for m, _ in pairs], np.int32), np.array([shift for _, shift in pairs], np.int8)
 
@@ -202,7 +211,7 @@ def shape_of_rank(tensor: Tensor, rank: int, what: str) -> Shape:
 
 def random_layer(op: Op, rng: np.random.Generator, *, x: Shape, w: Shape) -> Case:
     """Draw tensors for a layer with input shape x and weight shape w: zero points, scales per tensor or channel,
-    int8 or int16 activations, with or without bias."""
+    int8 or int16 activations, int8 or low-bit weights, with or without bias."""
     wide = op.name != "transpose_conv" and rng.random() < 0.2
     dtype = DType.S16 if wide else DType.S8
     axis, count = op.weight_axis, w[op.weight_axis]
@@ -223,6 +232,10 @@ def random_layer(op: Op, rng: np.random.Generator, *, x: Shape, w: Shape) -> Cas
         data = rng.integers(-4000, 4001, size=count).astype(np.int64 if wide else np.int32)
         quant_b = QuantParams.per_channel(scale_x * np.broadcast_to(scales, (count,)), 0)
         tensors.append(Tensor("b", (count,), DType.of_numpy(data.dtype), quant_b, data))
+    weights, bias = tensors[1], tensors[2] if len(tensors) > 2 else None
+    if weights is not None and not wide and weights_zero == 0 and op.name != "transpose_conv" and rng.random() < 0.3:
+        coded = random_coded(rng, weights, bias, axis=axis, input_scale=quant_x.scale)
+        tensors[1:] = coded if bias is not None else coded[:1]
     (shape,) = op.infer_shape(tensors)
     return Case(op, tuple(tensors), (Tensor("y", shape, dtype, quant_y),))
 

@@ -6,6 +6,8 @@ Distances are input offset - output offset in bytes. native/ops/order.h computes
 
 from __future__ import annotations
 
+from typing import Protocol
+
 import numpy as np
 
 from edgeq.ops.base import Shape
@@ -13,6 +15,38 @@ from edgeq.ops.linear import Pair
 
 GEMM_ROWS = 16  # pixels of a pointwise convolution that may be read before the first of them is written
 ANYWHERE = -(1 << 40)  # a distance that every two places keep
+
+
+class Sliding(Protocol):
+    """A step that slides windows over NHWC images of bytes."""
+
+    @property
+    def groups(self) -> int: ...
+    @property
+    def input(self) -> Shape: ...
+    @property
+    def output(self) -> Shape: ...
+    @property
+    def kernel(self) -> Pair: ...
+    @property
+    def stride(self) -> Pair: ...
+    @property
+    def padding(self) -> Pair: ...
+
+
+def is_pointwise(step: Sliding) -> bool:
+    """Say whether every output pixel is one input pixel times the weights."""
+    inside = all((step.output[axis + 1] - 1) * step.stride[axis] < step.input[axis + 1] for axis in range(2))
+    return step.kernel == (1, 1) and step.padding == (0, 0) and inside
+
+
+def convolution_distance(step: Sliding) -> int | None:
+    """Return the least distance for a convolution, None for one in groups, which reads its input once for each."""
+    if step.groups != 1:
+        return None
+    if is_pointwise(step):
+        return pixel_distance(step.input, step.output, stride=step.stride)
+    return image_distance(step.input, step.output, stride=step.stride[0], before=step.padding[0])
 
 
 def image_distance(source: Shape, target: Shape, *, stride: int, before: int) -> int:

@@ -9,7 +9,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from edgeq.errors import GraphError
+from edgeq.errors import GraphError, UnsupportedError
 from edgeq.ir.dtypes import DType
 from edgeq.ir.fixed_point import requant
 from edgeq.ir.graph import Tensor
@@ -164,6 +164,10 @@ class TransposeConv(Op):
         require_dtype(x, DType.S8)
         require_dtype(y, DType.S8)
         layer = read_layer(inputs, channels=shape[3], axis=0)
+        if layer.coding is not None:
+            raise UnsupportedError(
+                "low-bit weights have no transposed convolution", hint="give this layer int8 weights"
+            )
         kernel = pair_of(layer.weights.shape[1:3])
         reals = convolution_multipliers(x, layer, y, single=self.single_product)
         act_min, act_max = activation_bounds(self.activation, quant_of(y), y.dtype)

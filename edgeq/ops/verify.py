@@ -11,6 +11,7 @@ from edgeq.errors import EdgeqError, GraphError, InvalidValueError, UnsupportedE
 from edgeq.ir.dtypes import DType
 from edgeq.ir.graph import Graph, Node, Tensor
 from edgeq.ir.qparams import QuantParams
+from edgeq.ops.coded_weights import has_coding
 
 _CODES = (DType.S8, DType.U8, DType.S16)  # dtypes whose integers stand for real values
 _BOUNDARY = ("quantize", "dequantize")
@@ -77,7 +78,9 @@ def _verify_dtypes(graph: Graph, node: Node) -> None:
         (node.op.bias_input, (DType.S32, DType.S64, DType.F32)),
     ):
         tensor = inputs[position] if position is not None and position < len(inputs) else None
-        if tensor is not None and tensor.dtype not in allowed:
+        if tensor is None or (position == node.op.weight_input and has_coding(tensor) and tensor.dtype is DType.U8):
+            continue
+        if tensor.dtype not in allowed:
             names = " or ".join(dtype.numpy.name for dtype in allowed)
             what = "weights" if position == node.op.weight_input else "bias"
             raise UnsupportedError(f"{what} {tensor.name!r} are {tensor.dtype.numpy}, {names} expected")

@@ -35,4 +35,4 @@ def merge_duplicates(graph: Graph) -> Graph:
 
 
 def _kind(tensor: Tensor) -> Hashable:
-    return tensor.shape, tensor.dtype, tensor.quant
+    return tensor.shape, tensor.dtype, tensor.quant, tensor.coding

@@ -10,6 +10,7 @@ import numpy as np
 
 from edgeq.ir.graph import ABSENT, Graph, Node, Tensor
 from edgeq.ir.qparams import QuantParams
+from edgeq.ops.coded_weights import has_coding
 from edgeq.ops.elementwise import Binary
 from edgeq.ops.unary import Unary
 
@@ -26,7 +27,7 @@ def remove_unread_channels(graph: Graph) -> Graph:
     A channel is read when it belongs to a port, to an operator that is not known to keep channels apart, or meets a
     weight other than zero of an output channel that is read. Channels of tensors that an operator keeps apart, such as
     the sides of a depthwise convolution, an addition or a concatenation, stay or go together. Each tensor keeps at
-    least one. Exact: what is removed only ever added zeros.
+    least one. Layers with low-bit weights read all their channels. Exact: what is removed only ever added zeros.
     """
     read = _read_channels(graph)
     if all(channels.all() for channels in read):
@@ -50,6 +51,10 @@ def _read_channels(graph: Graph) -> list[np.ndarray]:
     pairs: list[tuple[Channels, Channels]] = []
     layers: list[tuple[Node, np.ndarray]] = []
     for node in graph.nodes:
+        if any(has_coding(tensor) for tensor in graph.input_tensors(node)):  # tables and groups belong to channels
+            for index in {*node.inputs, *node.outputs} - {ABSENT}:
+                read[index][:] = True
+            continue
         linked = list(_links(graph, node))
         pairs += linked
         apart = {index for sides in linked for index, _ in sides}

@@ -8,6 +8,7 @@ import dataclasses
 import numpy as np
 
 from edgeq.ir.graph import Graph, Node, Tensor
+from edgeq.ops.coded_weights import has_coding
 from edgeq.ops.convolution import pair_of, slide
 
 KERNEL_AXES = (1, 2)  # of the weights of both operators
@@ -16,7 +17,8 @@ KERNEL_AXES = (1, 2)  # of the weights of both operators
 def trim_zero_taps(graph: Graph) -> Graph:
     """Cut outer kernel rows and columns whose weights are all zero off convolutions, moving the padding along.
 
-    A row or column stays where the smaller window could not be placed: that would take negative padding.
+    A row or column stays where the smaller window could not be placed: that would take negative padding. Low-bit
+    weights stay as they are, for a group of them may reach over several taps.
     """
     tensors = list(graph.tensors)
     nodes = [
@@ -29,7 +31,7 @@ def trim_zero_taps(graph: Graph) -> Graph:
 def _trimmed(graph: Graph, node: Node, tensors: list[Tensor]) -> Node:
     """Return the node with a smaller kernel where it has one, its new weights appended to ``tensors``."""
     source, kernel = graph.tensors[node.inputs[0]], graph.tensors[node.inputs[1]]
-    if kernel.data is None or kernel.quant is None or len(source.shape) != 4:
+    if kernel.data is None or kernel.quant is None or len(source.shape) != 4 or has_coding(kernel):
         return node
     op, size = node.op, pair_of(source.shape[1:3])
     window = slide(size, pair_of(kernel.shape[1:3]), stride=op.stride, padding=op.padding, dilation=op.dilation)

@@ -103,6 +103,38 @@ typedef struct eq_linear_s16 {
 typedef void eq_gemm_s16_fn(int16_t *out, size_t out_stride, const int16_t *x, size_t x_stride, const int8_t *w,
                             int32_t m, int32_t n, int32_t k, const eq_linear_s16 *linear);
 
+/* Kinds of codes of low-bit weights; permanent codes of the model file. A code stands for an integer: */
+enum {
+  EQ_CODE_TWOS = 0,      /* itself in two's complement */
+  EQ_CODE_UNSIGNED = 1,  /* itself */
+  EQ_CODE_LEVELS = 2,    /* the entry of a table */
+  EQ_CODE_TERNARY = 3,   /* -1, 0, 1, 1, of 2 bits */
+  EQ_CODE_SHIFTS = 4,    /* in a table's entry bits 0-4, 5-9, 10-14 are exponents e of up to three powers of two that are
+                            added, 31 being none, and bit 15 is their sign */
+  EQ_CODE_MINIFLOAT = 5, /* sign, exponent e, mantissa f from the top bit down: f for e = 0, else (2^bits(f) + f) << (e - 1) */
+};
+
+/* n rows of k codes. w[c][i] = scales[c][g] * (meaning of code (c, i) - zeros[c][g]) with g = i / group. */
+typedef struct eq_coded_weights {
+  int32_t kind;
+  int32_t bits;          /* of a code, 1 .. 8; a row begins in the lowest bit of its first byte and fills up its last */
+  int32_t mantissa_bits; /* of MINIFLOAT, whose integers have at most 40 bits: mantissa bits + largest exponent <= 40 */
+  int32_t group;         /* inputs, the last group of a row may have fewer; 0: there are neither scales nor zeros */
+  const uint8_t *codes;
+  const int16_t *levels; /* of LEVELS and SHIFTS: 2^bits entries */
+  size_t levels_step;    /* entries from a row's table to the next row's; 0 when all share one */
+  const uint8_t *scales;
+  const uint8_t *zeros;       /* NULL for none, as of all kinds but UNSIGNED */
+  const int64_t *wide_biases; /* NULL, or instead of the biases of eq_linear_s8 */
+} eq_coded_weights;
+
+/* out[r][c] = y(sum_i x[r][i] * w[c][i]) as in gemm_s8, for r < m, c < n, i < k; 0 <= k <= 65536. Sums wrap at 32
+ * bits; with wide_biases they are below 2^47, linear's shifts are <= 14 and its mode is SINGLE or EXACT. linear's weights_zero is not
+ * used. Rows are finished in groups and out may lie over x as for packed_gemm_s8. Sums of TERNARY take additions and
+ * subtractions alone, those of SHIFTS shifts and additions: the only products are with scales. */
+typedef void eq_coded_gemm_s8_fn(int8_t *out, size_t out_stride, const int8_t *x, size_t x_stride,
+                                 const eq_coded_weights *w, int32_t m, int32_t n, int32_t k, const eq_linear_s8 *linear);
+
 /* out[i] = (sum over four taps of in[tap][i] * weights[tap]) / 2^20 for i < n, rounded to nearest, ties away from zero.
  * The weights are >= 0 and add up to 2^20. Taps may be the same memory; out overlaps none. */
 typedef void eq_blend_s8_fn(int8_t *out, const int8_t *const in[4], const int32_t weights[4], int32_t n);
@@ -197,6 +229,7 @@ typedef struct eq_kernels {
   eq_packed_gemm_s8_fn *packed_gemm_s8; /* NULL in a table whose layout is portable */
   eq_depthwise_s8_fn *depthwise_s8;
   eq_gemm_s16_fn *gemm_s16;
+  eq_coded_gemm_s8_fn *coded_gemm_s8;
   eq_blend_s8_fn *blend_s8;
   eq_lut_s16_fn *lut_s16;
   eq_sigmoid_s16_fn *sigmoid_s16;

@@ -3,9 +3,8 @@
 #include "edgeq/fixed_point.h"
 #include "edgeq/ops.h"
 #include "kernels/packed.h"
-#include "ops/linear.h"
-#include "ops/order.h"
 #include "ops/pack.h"
+#include "ops/rows.h"
 #include "ops/windows.h"
 
 enum { N, H, W, C };
@@ -19,14 +18,14 @@ static int32_t in_group(const eq_conv2d_params *p, int32_t channels) {
   return p->groups == 1 ? channels : channels / p->groups;
 }
 
-/* True when every output pixel is one input pixel times the weights, so that rows can be read in place. */
 static bool is_pointwise(const eq_conv2d_params *p) {
-  return p->kernel[0] == 1 && p->kernel[1] == 1 && p->padding[0] == 0 && p->padding[1] == 0 &&
-         (p->output[H] - 1) * p->stride[0] < p->input[H] && (p->output[W] - 1) * p->stride[1] < p->input[W];
+  const eq_geometry g = EQ_GEOMETRY(p);
+  return eq_is_pointwise(&g);
 }
 
 static uint64_t depth(const eq_conv2d_params *p) {
-  return eq_volume4(p->kernel[0], p->kernel[1], p->input[C] / p->groups, 1);
+  const eq_geometry g = EQ_GEOMETRY(p);
+  return eq_depth(&g);
 }
 
 /* Packed weights are longer than row-major ones, so the size of the span tells them apart. */
@@ -53,15 +52,8 @@ static uint64_t packed_scratch(const eq_conv2d_params *p) {
 }
 
 eq_status eq_check_conv2d(const eq_step_check *s, const eq_conv2d_params *p) {
-  const uint64_t in_bytes = eq_volume(p->input, 4), out_bytes = eq_volume(p->output, 4);
-  if (!eq_has_operands(s, 1, 1) || !eq_input_is(s, 0, in_bytes) || !eq_output_is(s, 0, out_bytes)) return EQ_ERR_STEP;
-  if (out_bytes > INT32_MAX || p->input[N] != p->output[N] || p->groups < 1) return EQ_ERR_STEP;
-  if (p->input[C] % p->groups != 0 || p->output[C] % p->groups != 0) return EQ_ERR_STEP;
-  for (int32_t axis = 0; axis < 2; axis++) {
-    if (!eq_axis_legal(p->output[H + axis], p->kernel[axis], p->stride[axis], p->dilation[axis], p->padding[axis]) ||
-        p->padding[axis] < 0)
-      return EQ_ERR_STEP;
-  }
+  const eq_geometry g = EQ_GEOMETRY(p);
+  if (!eq_geometry_legal(s, &g)) return EQ_ERR_STEP;
   const uint64_t k = depth(p);
   const uint32_t n = (uint32_t)p->output[C];
   if (k > EQ_MAX_DEPTH) return EQ_ERR_STEP;
@@ -85,55 +77,6 @@ void eq_pack_conv2d(int8_t *to, const int8_t *weights, const eq_conv2d_params *p
     eq_pack_weights(to, weights, layout, n, k);
     to += eq_packed_bytes(layout, n, k);
     weights += (size_t)n * (size_t)k;
-  }
-}
-
-/* One group of output channels of a pointwise convolution; unit strides make one product of the whole batch. */
-static void run_pointwise(const eq_step_io *io, const eq_conv2d_params *p, int8_t *out, const int8_t *in,
-                          const int8_t *weights, const eq_linear_s8 *linear) {
-  const int32_t n = in_group(p, p->output[C]), k = in_group(p, p->input[C]);
-  const size_t in_pixel = (size_t)p->input[C], out_pixel = (size_t)p->output[C];
-  if (p->input[H] == p->output[H] && p->input[W] == p->output[W]) {
-    const int32_t pixels = p->output[N] * p->output[H] * p->output[W];
-    io->kernels->gemm_s8(out, out_pixel, in, in_pixel, weights, pixels, n, k, linear);
-    return;
-  }
-  for (int32_t image = 0; image < p->output[N]; image++) {
-    for (int32_t y = 0; y < p->output[H]; y++) {
-      const size_t line = (size_t)image * (size_t)p->input[H] + (size_t)y * (size_t)p->stride[0];
-      io->kernels->gemm_s8(out, out_pixel, in + line * (size_t)p->input[W] * in_pixel, in_pixel * (size_t)p->stride[1],
-                           weights, p->output[W], n, k, linear);
-      out += (size_t)p->output[W] * out_pixel;
-    }
-  }
-}
-
-/* One group of output channels, a few gathered windows at a time. */
-static void run_gathered(const eq_step_io *io, const eq_conv2d_params *p, int8_t *out, const int8_t *in,
-                         const int8_t *weights, const eq_linear_s8 *linear) {
-  const eq_window window = {
-      .height = p->input[H], .width = p->input[W], .rows = p->kernel[0], .columns = p->kernel[1],
-      .dilation_y = p->dilation[0], .dilation_x = p->dilation[1], .pixel_bytes = (size_t)p->input[C],
-      .taken_bytes = (size_t)(in_group(p, p->input[C])), .fill = (uint8_t)p->input_zero,
-  };
-  const int32_t k = (int32_t)depth(p);
-  const size_t image_bytes = (size_t)p->input[H] * (size_t)p->input[W] * (size_t)p->input[C];
-  uint8_t *patches = io->scratch;
-  int32_t waiting = 0;
-  for (int32_t image = 0; image < p->output[N]; image++) {
-    for (int32_t y = 0; y < p->output[H]; y++) {
-      for (int32_t x = 0; x < p->output[W]; x++) {
-        eq_gather(patches + (size_t)waiting * (size_t)k, (const uint8_t *)in + (size_t)image * image_bytes, &window,
-                  y * p->stride[0] - p->padding[0], x * p->stride[1] - p->padding[1]);
-        waiting++;
-        const bool last = image + 1 == p->output[N] && y + 1 == p->output[H] && x + 1 == p->output[W];
-        if (waiting < EQ_PATCHES && !last) continue;
-        io->kernels->gemm_s8(out, (size_t)p->output[C], (const int8_t *)patches, (size_t)k, weights, waiting,
-                             in_group(p, p->output[C]), k, linear);
-        out += (size_t)waiting * (size_t)p->output[C];
-        waiting = 0;
-      }
-    }
   }
 }
 
@@ -277,58 +220,71 @@ static void run_one_product(const eq_step_io *io, const eq_conv2d_params *p) {
   }
 }
 
-static void run_any(const eq_step_io *io, const eq_conv2d_params *p) {
-  const int32_t n = in_group(p, p->output[C]);
+static bool is_packed(const eq_step_io *io, const eq_conv2d_params *p) {
   const size_t k = (size_t)p->kernel[0] * (size_t)p->kernel[1] * (size_t)in_group(p, p->input[C]);
+  return may_be_packed(io->layout, p) && p->weights.bytes != (size_t)p->output[C] * k;
+}
+
+/* Go on to the next group of n output channels, whose weights lie group_bytes further on. */
+static void advance(eq_linear_s8 *linear, const int8_t **weights, int32_t n, size_t group_bytes) {
+  *weights += group_bytes;
+  linear->bias += n;
+  linear->multipliers += n;
+  linear->shifts += n;
+}
+
+static void run_packed(const eq_step_io *io, const eq_conv2d_params *p) {
+  const int32_t n = in_group(p, p->output[C]);
   eq_linear_s8 linear = linear_of(io, p);
   const int8_t *weights = eq_constant(io, p->weights);
   const int8_t *in = eq_in(io, 0);
   int8_t *out = eq_out(io, 0);
-  const bool packed = may_be_packed(io->layout, p) && p->weights.bytes != (size_t)p->output[C] * k;
-  const bool pointwise = is_pointwise(p);
-  if (packed && !pointwise) {
+  if (!is_pointwise(p)) {
     run_packed_windows(io, p, out, in, weights, &linear);
     return;
   }
-  if (!packed && io->part != 0) return; /* row-major weights are not worth dividing */
   const int8_t *end = in + (size_t)p->input[N] * (size_t)p->input[H] * (size_t)p->input[W] * (size_t)p->input[C];
   const uint32_t pixels = (uint32_t)(p->output[N] * p->output[H] * p->output[W]);
-  if (packed && io->parts > 1 && p->groups == 1 && pixels < io->parts * PART_PIXELS) {
+  if (io->parts > 1 && p->groups == 1 && pixels < io->parts * PART_PIXELS) {
     run_packed_channels(io, p, out, in, end, weights, &linear);
     return;
   }
-  const size_t group_bytes = packed ? (size_t)eq_packed_bytes(io->layout, n, (int32_t)k) : (size_t)n * k;
+  const size_t group_bytes = (size_t)eq_packed_bytes(io->layout, n, in_group(p, p->input[C]));
   for (int32_t group = 0; group < p->groups; group++) {
-    if (packed) {
-      run_packed_pointwise(io, p, out, in, end, weights, n, &linear);
-    } else {
-      (pointwise ? run_pointwise : run_gathered)(io, p, out, in, weights, &linear);
+    run_packed_pointwise(io, p, out, in, end, weights, n, &linear);
+    in += in_group(p, p->input[C]);
+    out += n;
+    advance(&linear, &weights, n, group_bytes);
+  }
+}
+
+static void run_row_major(const eq_step_io *io, const eq_conv2d_params *p) {
+  if (io->part != 0) return; /* row-major weights are not worth dividing */
+  const eq_geometry g = EQ_GEOMETRY(p);
+  const int32_t n = in_group(p, p->output[C]), k = (int32_t)depth(p);
+  eq_linear_s8 linear = linear_of(io, p);
+  const int8_t *weights = eq_constant(io, p->weights);
+  const int8_t *in = eq_in(io, 0);
+  int8_t *out = eq_out(io, 0);
+  for (int32_t group = 0; group < p->groups; group++) {
+    int8_t *to = out;
+    for (eq_rows rows = {0}; eq_next_rows(&rows, &g, in, io->scratch, p->input_zero);) {
+      io->kernels->gemm_s8(to, (size_t)p->output[C], rows.x, rows.x_stride, weights, rows.m, n, k, &linear);
+      to += (size_t)rows.m * (size_t)p->output[C];
     }
     in += in_group(p, p->input[C]);
     out += n;
-    weights += group_bytes;
-    linear.bias += n;
-    linear.multipliers += n;
-    linear.shifts += n;
+    advance(&linear, &weights, n, (size_t)n * (size_t)k);
   }
 }
 
 void eq_op_conv2d(const eq_step_io *io, const eq_conv2d_params *p) {
-  (is_one_product(io, p) ? run_one_product : run_any)(io, p);
+  (is_one_product(io, p) ? run_one_product : is_packed(io, p) ? run_packed : run_row_major)(io, p);
 }
 
 eq_sharing eq_sharing_conv2d(const eq_conv2d_params *p, const uint8_t *constants, uint32_t input, uint32_t output,
                              int64_t ahead) {
   (void)constants, (void)input, (void)output;
-  if (p->groups != 1) return EQ_APART;
-  if (is_pointwise(p)) {
-    const eq_pixel_order pixels = {.in = p->input, .out = p->output, .stride = p->stride, .group = EQ_GEMM_ROWS};
-    return ahead >= eq_pixel_distance(&pixels) ? EQ_OVER : EQ_APART;
-  }
-  const eq_row_order rows = {
-      .images = p->input[N], .in_rows = p->input[H], .out_rows = p->output[H],
-      .in_row_bytes = (int64_t)p->input[W] * p->input[C], .out_row_bytes = (int64_t)p->output[W] * p->output[C],
-      .stride = p->stride[0], .before = p->padding[0],
-  };
-  return ahead >= eq_row_distance(&rows) ? EQ_OVER : EQ_APART;
+  const eq_geometry g = EQ_GEOMETRY(p);
+  return eq_convolution_sharing(&g, ahead);
 }

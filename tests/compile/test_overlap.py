@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import numpy as np
 import pytest
-from graphs import graph_of_case, random_codes
+from graphs import graph_of_case, random_codes, rounding_for
 from loader import open_status
 from stepcall import library
 
@@ -38,7 +38,7 @@ def _plans(names: tuple[str, ...] | None = None) -> Iterator[tuple[Plan, Step]]:
             continue
         for seed in range(12 if names is None else 60):
             case = op.sample(np.random.default_rng([seed, 7]))
-            plan = make_plan(graph_of_case(case), rounding=Rounding.TFLITE, keep_tensors=True)
+            plan = make_plan(graph_of_case(case), rounding=rounding_for(case, Rounding.TFLITE), keep_tensors=True)
             if len(plan.steps) == 1 and plan.steps[0].step.shares:
                 yield plan, plan.steps[0].step
 
@@ -79,7 +79,7 @@ def test_c_allows_an_output_over_its_input_from_the_promised_distance_on() -> No
             assert _sharing(step, 0, 0, distance) == OVER, f"{step} at {distance}"
             assert _sharing(step, 0, 0, distance - 1) == APART, f"{step} at {distance - 1}"
     names = {name for name, _ in seen}
-    assert names == {"conv2d", "depthwise_conv2d", "pool", "copy", "concat", "split"}
+    assert names == {"conv2d", "coded_conv2d", "depthwise_conv2d", "pool", "copy", "concat", "split"}
     assert {("conv2d", True), ("conv2d", False), ("copy", True), ("copy", False)} <= seen
 
 

@@ -8,7 +8,7 @@ from functools import cache
 import numpy as np
 import pytest
 from device.plans import program
-from graphs import graph_of_case, random_codes
+from graphs import graph_of_case, random_codes, rounding_for
 from isas import Cpu, assert_same, each_emulated_cpu, each_emulated_isa, emulated_board, forced_isa, run_emulated
 
 from edgeq.api import Model, convert
@@ -108,7 +108,7 @@ def _case(op: str, seed: int) -> tuple[Model, list[np.ndarray], RunResult]:
     kind = next(found for found in all_ops() if found.name == op)
     rng = np.random.default_rng([seed, len(op)])
     case = kind.sample(rng)
-    plan = make_plan(graph_of_case(case), rounding=list(Rounding)[seed % len(Rounding)])
+    plan = make_plan(graph_of_case(case), rounding=rounding_for(case, list(Rounding)[seed % len(Rounding)]))
     inputs = [random_codes(rng, t) for t in case.inputs if t is not None and t.data is None]
     return Model(plan, write_model(plan)), inputs, run_reference(plan, inputs, crcs=True)
 

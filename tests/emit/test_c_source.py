@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from emitted import AARCH64, ARM32, HOST, Toolchain, run_emitted
-from graphs import graph_of_case, random_codes
+from graphs import graph_of_case, random_codes, rounding_for
 from needs import needs_program
 
 from edgeq.compile.plan import Plan
@@ -30,7 +30,7 @@ BOUNDARY_ONLY = {"dequantize"}
 def _case(op: type[Op], seed: int) -> tuple[Plan, list[np.ndarray]]:
     rng = np.random.default_rng([seed, len(op.name)])
     case: Case = op.sample(rng)
-    plan = make_plan(graph_of_case(case), rounding=list(Rounding)[seed % 3])
+    plan = make_plan(graph_of_case(case), rounding=rounding_for(case, list(Rounding)[seed % 3]))
     return plan, [random_codes(rng, t) for t in case.inputs if t is not None and t.data is None]
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
-from graphs import graph_of_case
+from graphs import graph_of_case, rounding_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loader import open_status
@@ -32,7 +32,8 @@ OPS = [op for op in all_ops() if op.name != "dequantize"]  # the float boundary 
 def test_a_written_model_reads_back_whole(
     op: type[Op], seed: int, rounding: Rounding, keep_tensors: bool, version: int, name: str
 ) -> None:
-    graph = graph_of_case(op.sample(np.random.default_rng(seed)))
+    case = op.sample(np.random.default_rng(seed))
+    graph, rounding = graph_of_case(case), rounding_for(case, rounding)
     tensors = [dataclasses.replace(tensor, name=f"{name}{i}") for i, tensor in enumerate(graph.tensors)]
     plan = make_plan(graph.replace(tensors=tensors), rounding=rounding, keep_tensors=keep_tensors)
     data = write_model(plan, model_version=version)

@@ -15,7 +15,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from graphbuilder import Builder
-from graphs import graph_of_case
+from graphs import graph_of_case, rounding_for
 from loader import mended, with_longer_header
 
 from edgeq.compile.plan import Plan, PlannedStep, Value
@@ -47,7 +47,8 @@ def plans() -> Iterator[tuple[str, Plan]]:
     for op in [op for op in all_ops() if op.name not in BOUNDARY_ONLY]:
         for seed in range(MORE_SAMPLES):
             case = op.sample(np.random.default_rng([seed, len(op.name)]))
-            plan = make_plan(graph_of_case(case), rounding=list(Rounding)[seed % 3], keep_tensors=seed == 0)
+            rounding = rounding_for(case, list(Rounding)[seed % 3])
+            plan = make_plan(graph_of_case(case), rounding=rounding, keep_tensors=seed == 0)
             rare = any(kinds[planned.step.name] < SAMPLES for planned in plan.steps)
             if seed < SAMPLES or rare:
                 kinds.update(planned.step.name for planned in plan.steps)

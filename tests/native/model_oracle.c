@@ -157,8 +157,16 @@ static bool convolution_follows(const int32_t *in, const int32_t *out, int32_t s
   return rows_follow(in[0], source, target, stride, before, ahead);
 }
 
+/* The sizes of a convolution, int8 or coded, whose outputs may follow its input. */
+typedef struct layer {
+  const int32_t *input, *output, *kernel, *stride, *padding;
+  int32_t groups;
+} layer;
+
+#define LAYER(p) &(layer){(p)->input, (p)->output, (p)->kernel, (p)->stride, (p)->padding, (p)->groups}
+
 /* Pixel by pixel: the 16 output pixels from each one on stay below what it reads. */
-static bool pixels_follow(const eq_conv2d_params *p, int64_t ahead) {
+static bool pixels_follow(const layer *p, int64_t ahead) {
   const int64_t pixels = (int64_t)p->output[0] * p->output[1] * p->output[2];
   int64_t i = 0;
   for (int64_t n = 0; n < p->output[0]; n++) {
@@ -173,7 +181,7 @@ static bool pixels_follow(const eq_conv2d_params *p, int64_t ahead) {
   return true;
 }
 
-static bool conv2d_follows(const eq_conv2d_params *p, int64_t ahead) {
+static bool layer_follows(const layer *p, int64_t ahead) {
   if (p->groups != 1) return false;
   bool pointwise = true;
   for (int axis = 0; axis < 2; axis++) {
@@ -204,7 +212,10 @@ static int verdict_on_sharing(const view *v, const program_step *s, uint64_t j, 
   const int64_t ahead = (int64_t)location(v, in) - (int64_t)location(v, out);
   if (takes_over(v, s, j, i)) return WRITES_OVER;
   if (s->parts > 1) return NOTHING; /* its parts run in any order */
-  if (s->code == 2) return conv2d_follows(s->params, ahead) ? WRITES_OVER : NOTHING;
+  const eq_conv2d_params *conv = s->params;
+  const eq_coded_conv2d_params *coded = s->params;
+  if (s->code == 2) return layer_follows(LAYER(conv), ahead) ? WRITES_OVER : NOTHING;
+  if (s->code == 50) return layer_follows(LAYER(coded), ahead) ? WRITES_OVER : NOTHING;
   if (s->code == 3) {
     const eq_depthwise_conv2d_params *p = s->params;
     return convolution_follows(p->input, p->output, p->stride[0], p->padding[0], ahead) ? WRITES_OVER : NOTHING;

@@ -122,6 +122,22 @@ static inline int32_t eq_requant_int16(int64_t x, int32_t m, int32_t shift) {
   return (int32_t)eq_clamp64(eq_asr64(x * m16 + ((int64_t)1 << (total - 1)), total), INT32_MIN, INT32_MAX);
 }
 
+/* x * m * 2^(shift - 31) in modes single and exact for sums beyond int32: |x| < 2^47, 0 <= m, -31 <= shift <= 14. The
+ * product, of 78 bits, is taken in two parts, low 16 bits first: no bit is lost as 31 - shift >= 17. Larger sums wrap. */
+static inline int64_t eq_requant_single_wide(int64_t x, int32_t m, int32_t shift) {
+  const int32_t total = 31 - shift;
+  const uint64_t low = ((uint64_t)x & 0xFFFF) * (uint32_t)m >> 16, high = (uint64_t)eq_asr64(x, 16) * (uint32_t)m;
+  return eq_asr64((int64_t)(high + low + (UINT64_C(1) << (total - 17))), total - 16);
+}
+
+static inline int64_t eq_requant_exact_wide(int64_t x, int32_t m, int32_t shift) {
+  const int32_t total = 31 - shift;
+  const uint64_t magnitude = x < 0 ? 0 - (uint64_t)x : (uint64_t)x;
+  const uint64_t low = (magnitude & 0xFFFF) * (uint32_t)m >> 16, high = (magnitude >> 16) * (uint32_t)m;
+  const int64_t y = (int64_t)((high + low + (UINT64_C(1) << (total - 17))) >> (total - 16));
+  return x < 0 ? -y : y;
+}
+
 /* exp(a) in Q0.31 for a <= 0 in Q(i).(31 - i). */
 int32_t eq_exp_neg(int32_t a, int32_t integer_bits);
 /* 1 / (1 + a) in Q0.31 for a in [0, 1) Q0.31. */

@@ -402,6 +402,40 @@ typedef struct eq_requant_params {
 eq_status eq_check_requant(const eq_step_check *s, const eq_requant_params *p);
 void eq_op_requant(const eq_step_io *io, const eq_requant_params *p);
 
+/* Convolution of int8 pixels with packed low-bit weights, in int32 accumulators, or in 64-bit ones if ``wide``. */
+typedef struct eq_coded_conv2d_params {
+  int32_t groups;
+  int32_t kind;
+  int32_t bits;
+  int32_t mantissa_bits;
+  int32_t tables;
+  int32_t group;
+  int32_t wide;
+  int32_t input_zero;
+  int32_t output_zero;
+  int32_t act_min;
+  int32_t act_max;
+  int32_t mode;
+  int32_t input[4];
+  int32_t output[4];
+  int32_t kernel[2];
+  int32_t stride[2];
+  int32_t dilation[2];
+  int32_t padding[2];
+  eq_span codes; /* uint8[] */
+  eq_span levels; /* int16[] */
+  eq_span group_scales; /* uint8[] */
+  eq_span group_zeros; /* uint8[] */
+  eq_span bias; /* int32[] */
+  eq_span wide_bias; /* int64[] */
+  eq_span multipliers; /* int32[] */
+  eq_span shifts; /* int8[] */
+} eq_coded_conv2d_params;
+eq_status eq_check_coded_conv2d(const eq_step_check *s, const eq_coded_conv2d_params *p);
+void eq_op_coded_conv2d(const eq_step_io *io, const eq_coded_conv2d_params *p);
+eq_sharing eq_sharing_coded_conv2d(const eq_coded_conv2d_params *p, const uint8_t *constants,
+                                   uint32_t input, uint32_t output, int64_t ahead);
+
 /* X(code, name, inputs whose memory the output may take over (a mask), whether it runs in parts). */
 #define EQ_STEPS(X) \
   X(1, lut, 1, true) \
@@ -430,7 +464,8 @@ void eq_op_requant(const eq_step_io *io, const eq_requant_params *p);
   X(35, gather, 0, false) \
   X(36, resize_bilinear, 0, false) \
   X(37, arg_max, 0, false) \
-  X(38, requant, 0, false)
+  X(38, requant, 0, false) \
+  X(50, coded_conv2d, 0, false)
 /* X(code, name) of the steps with a rule of their own on memory that outputs and inputs share. */
 #define EQ_SHARING_STEPS(X) \
   X(2, conv2d) \
@@ -438,7 +473,8 @@ void eq_op_requant(const eq_step_io *io, const eq_requant_params *p);
   X(15, pool) \
   X(30, copy) \
   X(31, concat) \
-  X(32, split)
-#define EQ_MAX_STEP_CODE 38
+  X(32, split) \
+  X(50, coded_conv2d)
+#define EQ_MAX_STEP_CODE 50
 
 #endif

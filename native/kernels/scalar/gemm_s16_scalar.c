@@ -16,20 +16,9 @@ static int64_t dot(const int16_t *x, const int8_t *w, int32_t k) {
   return total;
 }
 
-/* x * m * 2^(shift - 31), one rounding, ties away from zero; |x| < 2^47, -31 <= shift <= 14. The magnitude is taken
- * in two parts, low 16 bits first, because the product needs 78 bits: no bit is lost as 31 - shift >= 17. */
-static int64_t requant_exact_wide(int64_t x, int32_t m, int32_t shift) {
-  const int32_t total = 31 - shift;
-  const uint64_t magnitude = x < 0 ? (uint64_t)-x : (uint64_t)x;
-  const uint64_t low = ((magnitude & 0xFFFF) * (uint32_t)m) >> 16;
-  const uint64_t high = (magnitude >> 16) * (uint32_t)m;
-  const int64_t y = (int64_t)((high + low + (UINT64_C(1) << (total - 17))) >> (total - 16));
-  return x < 0 ? -y : y;
-}
-
 static int64_t requant(int64_t sum, const eq_linear_s16 *linear, int32_t c) {
   const int32_t m = linear->multipliers[c], shift = linear->shifts[c];
-  if (linear->mode == EQ_MODE_EXACT) return requant_exact_wide(sum, m, shift);
+  if (linear->mode == EQ_MODE_EXACT) return eq_requant_exact_wide(sum, m, shift);
   if (linear->mode == EQ_MODE_INT16) return eq_requant_int16(sum, m, shift);
   return eq_requant_double((int32_t)(uint32_t)(uint64_t)sum, m, shift); /* the sum wraps, as in 32 bits */
 }
