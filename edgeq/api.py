@@ -19,6 +19,7 @@ from edgeq.board import load_board
 from edgeq.compile.plan import Plan, PlanPort
 from edgeq.device.device import Device
 from edgeq.device.device import connect as connect_device
+from edgeq.emit.tflite import write_tflite
 from edgeq.errors import BadInputError, InvalidValueError, UsageError
 from edgeq.format.read import is_model
 from edgeq.format.write import write_model
@@ -43,11 +44,12 @@ ENGINES = ("native", "reference")
 class Model:
     """A converted model: an integer program that runs here, or on a board through ``connect``."""
 
-    def __init__(self, plan: Plan, data: bytes, *, recipe: Recipe | None = None) -> None:
+    def __init__(self, plan: Plan, data: bytes, *, recipe: Recipe | None = None, graph: Graph | None = None) -> None:
         """Wrap a plan and its file; use ``convert`` or ``load`` instead."""
         self.plan = plan
         self.data = data
         self.recipe = recipe
+        self._graph = graph
         self._threads = 1
         self._arena: Arena | None = None
 
@@ -102,6 +104,25 @@ class Model:
     def save(self, path: str | Path) -> None:
         """Write the .eqm file, whole or not at all. Raises StorageError naming the path."""
         write_bytes(Path(path), self.data)
+
+    def tflite(self) -> bytes:
+        """Return the quantized model as a .tflite file, which LiteRT runs to the same integers.
+
+        Its inputs and outputs are the program's own codes, also where the source declares float32. Raises UsageError
+        for a model that was loaded, or converted with another rounding than tflite, and UnsupportedError for what the
+        format cannot say.
+        """
+        if self._graph is None:
+            raise UsageError(
+                f"{self.name!r} was loaded from a model file, which keeps no scales of operators",
+                hint="convert it from its source model",
+            )
+        if self.plan.rounding != "tflite":
+            raise UsageError(
+                f"{self.name!r} has {self.plan.rounding} rounding, a .tflite that of LiteRT",
+                hint="convert it with tflite rounding",
+            )
+        return write_tflite(self._graph)
 
     @overload
     def run(self, inputs: Sequence[np.ndarray], *, engine: str = "native") -> list[np.ndarray]: ...
@@ -280,7 +301,7 @@ def convert(
         graph, recipe=chosen, batches=batches, board=profile, keep_tensors=keep_tensors, fit=fit, progress=progress
     )
     data_bytes = write_model(converted.plan, board_class=0 if profile is None else profile.board_class)
-    return Model(converted.plan, data_bytes, recipe=converted.recipe)
+    return Model(converted.plan, data_bytes, recipe=converted.recipe, graph=converted.graph)
 
 
 def load(path: str | Path) -> Model:

@@ -31,10 +31,11 @@ Batches = Iterable[Sequence[np.ndarray]]
 
 @dataclass(frozen=True)
 class Converted:
-    """A plan and the recipe that made it, every choice filled in."""
+    """A plan, the recipe that made it, every choice filled in, and the quantized graph before it was shrunk."""
 
     plan: Plan
     recipe: Recipe
+    graph: Graph
 
 
 def read_source(path: Path) -> Graph:
@@ -90,10 +91,9 @@ def convert_graph(
         rounding = Rounding(recipe.rounding or "native")
         simplified = graph if keep_tensors else simplify_float(graph)
         quantized = quantize_static(simplified, batches or (), recipe, keep_values=keep_tensors, progress=progress)
-    if not keep_tensors:
-        quantized = shrink(quantized, rounding=rounding).graph
-    plan = make_plan(quantized, rounding=rounding, board=board, keep_tensors=keep_tensors, fit=fit)
-    return Converted(plan, dataclasses.replace(recipe, rounding=rounding.value))
+    planned = quantized if keep_tensors else shrink(quantized, rounding=rounding).graph
+    plan = make_plan(planned, rounding=rounding, board=board, keep_tensors=keep_tensors, fit=fit)
+    return Converted(plan, dataclasses.replace(recipe, rounding=rounding.value), quantized)
 
 
 def plan_without_data(graph: Graph, *, board: Board | None = None) -> tuple[Plan, Shrunk]:

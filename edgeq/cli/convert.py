@@ -36,6 +36,12 @@ def command(
     fit: Annotated[
         bool, typer.Option("--fit", help="the smallest arena, at the cost of time; the integers stay the same")
     ] = False,
+    emit_tflite: Annotated[
+        Path | None,
+        typer.Option(
+            "--emit-tflite", metavar="F", help="also write a .tflite of the same integers; needs --rounding tflite"
+        ),
+    ] = None,
     json: JsonOption = None,
     quiet: QuietOption = False,
 ) -> None:
@@ -43,15 +49,18 @@ def command(
     from edgeq import api
     from edgeq.cli._output import emit, progress
     from edgeq.cli._paths import recipe_path, require_new_files
+    from edgeq.errors import UsageError
     from edgeq.paths import write_files
     from edgeq.quantize.recipes import parse_recipe
     from edgeq.report import table
     from edgeq.report.json_report import inspect_report
 
-    require_new_files([output, json], inputs=[source, data])
+    require_new_files([output, emit_tflite, json], inputs=[source, data])
     chosen = parse_recipe(recipe)
     if observer is not None:
         chosen = dataclasses.replace(chosen, observer=observer)
+    if emit_tflite is not None and (rounding or chosen.rounding) != "tflite":
+        raise UsageError("a .tflite holds LiteRT's integers only", hint="give --rounding tflite with --emit-tflite")
     with progress("calibrating", quiet=quiet) as seen:
         model = api.convert(
             source,
@@ -64,7 +73,10 @@ def command(
             progress=seen,
         )
     assert model.recipe is not None
-    write_files({output: model.data, recipe_path(output): model.recipe.to_toml().encode()})
+    files = {output: model.data, recipe_path(output): model.recipe.to_toml().encode()}
+    if emit_tflite is not None:
+        files[emit_tflite] = model.tflite()
+    write_files(files)
 
     def show() -> None:
         table.show_conversion(
