@@ -121,6 +121,8 @@ def _labels_of(batches: Sequence[Batch], done: int) -> np.ndarray:
         raise BadInputError(
             "the data have no labels", hint="put them into an array y beside the inputs, or use --labels"
         )
+    if labels.dtype.kind not in "biuf":
+        raise BadInputError(f"labels are numbers, {labels.dtype} found")
     _require_finite("the label", labels, done)
     if any(batch.labels is None or not np.array_equal(labels, batch.labels) for batch in batches[1:]):
         raise BadInputError("the data give other labels when they are read again")

@@ -91,12 +91,15 @@ def area_under_curve(positive: np.ndarray, scores: np.ndarray) -> Estimate:
         raise BadInputError(
             "auc compares samples of different classes, all labels are the same", hint="give it samples of two classes"
         )
-    areas, parts = zip(*(_delong(positive[:, c], scores[:, c]) for c in used), strict=True)
-    value = math.fsum(areas) / len(areas)
+    areas, deviations = [], np.zeros(len(positive))
+    for c in used:
+        area, deviation = _delong(positive[:, c], scores[:, c])
+        areas.append(area)
+        deviations += deviation / used.size
+    value = math.fsum(areas) / used.size
     fewer = np.minimum(counts, len(positive) - counts)[used]  # samples of the rarer kind, by class
     if fewer.min() < 2:
         return Estimate(value, (0.0, 1.0), np.full(len(positive), np.nan))
-    deviations = np.mean(parts, axis=0)  # (n,)
     low, high = _normal(value, deviations)
     return share_of_certain(Estimate(value, (max(low, 0.0), min(high, 1.0)), deviations), int(fewer.sum()))
 

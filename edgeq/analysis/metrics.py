@@ -197,11 +197,11 @@ def f1_score(labels: np.ndarray, decided: np.ndarray, *, average: str) -> float:
 
 def _members(output: np.ndarray, labels: np.ndarray) -> Kept:
     """Keep which samples belong to a class and its score, both (n, classes); of two classes only the second's."""
-    flat = output.reshape(len(output), -1).astype(np.float64)
+    flat = output.reshape(len(output), -1)
     classes = max(flat.shape[1], 2)
     wanted = _class_labels(labels, shape=(len(flat), 1), classes=classes, metric="auc")[:, 0]
     if flat.shape[1] == 2:
-        flat = flat[:, 1:] - flat[:, :1]
+        flat = np.diff(flat.astype(np.float64))
     if classes == 2:
         return wanted[:, np.newaxis] == 1, flat
     return wanted[:, np.newaxis] == np.arange(classes), flat

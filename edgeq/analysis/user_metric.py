@@ -58,8 +58,15 @@ class UserFunction:
     def keep(self, output: np.ndarray, labels: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return the scores of a batch, (n,), or the batch itself when the function scores all samples together."""
         if self._scores_samples is None:
-            self._scores_samples = self._try(output, labels)
-        return (self._scores(output, labels),) if self._scores_samples else (output, labels)
+            scores = self._first_scores(output, labels)
+            self._scores_samples = scores is not None
+        else:
+            scores = self._call(output, labels) if self._scores_samples else None
+        if scores is None:
+            return output, labels
+        if scores.shape != (len(output),):
+            raise self._wrong(scores, f"{len(output)} scores for as many samples, or one number,")
+        return (scores if scores.dtype == bool else scores.astype(np.float64),)
 
     def number(self, outputs: np.ndarray, labels: np.ndarray) -> float:
         """Return the function's one number for all these samples."""
@@ -68,18 +75,16 @@ class UserFunction:
             raise self._wrong(found, "one number")
         return float(found)
 
-    def _try(self, output: np.ndarray, labels: np.ndarray) -> bool:
-        """Say whether the function scores samples; where it fails it may need more of them, and fails again later."""
-        try:
-            return self._call(output, labels).ndim > 0
-        except EdgeqError:
-            return False
+    def _first_scores(self, output: np.ndarray, labels: np.ndarray) -> np.ndarray | None:
+        """Return the scores of the first batch; None for one number, or where the function fails.
 
-    def _scores(self, output: np.ndarray, labels: np.ndarray) -> np.ndarray:
-        found = self._call(output, labels)
-        if found.shape != (len(output),):
-            raise self._wrong(found, f"{len(output)} scores for as many samples, or one number,")
-        return found if found.dtype == bool else found.astype(np.float64)
+        Then it may need more samples, and if not, it fails again when it is given all.
+        """
+        try:
+            found = self._call(output, labels)
+        except EdgeqError:
+            return None
+        return found if found.ndim > 0 else None
 
     def _call(self, outputs: np.ndarray, labels: np.ndarray) -> np.ndarray:
         found = call_script(self._path, lambda: np.asarray(self._function(outputs, labels)))

@@ -77,6 +77,8 @@ def test_mse_is_the_mean_over_samples_and_elements() -> None:
         (np.array([0.5, 1.0]), "mse", "targets of shape"),
         (np.array([], np.int64), "top1", "no samples"),
         (np.array([4, 4]), "auc", "all labels are the same"),
+        (np.array(["cat", "dog"]), "top1", "labels are numbers, <U3 found"),
+        (np.array([1j, 0]), "mse", "labels are numbers, complex128 found"),
     ],
 )
 def test_labels_that_do_not_go_with_the_output_are_refused(labels: np.ndarray, metric: str, message: str) -> None:

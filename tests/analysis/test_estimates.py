@@ -61,7 +61,7 @@ def test_newcombe_interval_is_the_published_one(
     assert newcombe_interval(*_pairs(*table)) == pytest.approx(published, abs=6e-4)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(HITS, st.randoms(use_true_random=False))
 def test_newcombe_interval_holds_the_difference_and_turns_with_its_order(first: np.ndarray, random: object) -> None:
     second = np.array([random.random() < 0.5 for _ in first])  # type: ignore[attr-defined]
@@ -111,7 +111,7 @@ def test_an_exponential_of_what_is_too_large_is_infinite() -> None:
 # ------------------------------------------------------------------------------------------------ difference
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(st.lists(st.tuples(st.floats(-9, 9), st.floats(-9, 9)), min_size=2, max_size=30))
 def test_a_difference_of_means_has_the_interval_of_the_mean_difference(pairs: list[tuple[float, float]]) -> None:
     first, second = np.array(pairs).T
@@ -201,7 +201,7 @@ def _labelled(draw: st.DrawFn) -> tuple[np.ndarray, np.ndarray]:
     return np.array(kinds), np.array(scores) / 4
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(_labelled())
 def test_an_area_counts_the_pairs_in_order(drawn: tuple[np.ndarray, np.ndarray]) -> None:
     labels, scores = drawn
@@ -212,7 +212,7 @@ def test_an_area_counts_the_pairs_in_order(drawn: tuple[np.ndarray, np.ndarray])
     assert mirrored.value == pytest.approx(1 - found.value)
 
 
-@settings(max_examples=40)
+@settings(max_examples=40, deadline=None)
 @given(_labelled(), st.randoms(use_true_random=False))
 def test_an_area_does_not_depend_on_the_order_of_samples(drawn: tuple[np.ndarray, np.ndarray], random: object) -> None:
     labels, scores = drawn
@@ -256,7 +256,7 @@ def test_an_area_of_several_classes_is_the_mean_of_each_against_the_rest() -> No
     assert found.value == pytest.approx(np.mean(expected))
 
 
-@settings(max_examples=20)
+@settings(max_examples=20, deadline=None)
 @given(st.integers(2, 40), st.integers(2, 40))
 def test_a_perfect_area_is_as_certain_as_its_rarer_kind(inside: int, outside: int) -> None:
     labels = np.repeat([1, 0], [inside, outside])

@@ -76,7 +76,7 @@ def test_top_k_counts_labels_among_the_k_highest() -> None:
     assert _score("top2", scores, labels).interval == wilson_interval(2, 3)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(_classified(), st.integers(1, 2))
 def test_top_k_takes_the_first_of_equal_scores(drawn: tuple[np.ndarray, np.ndarray], k: int) -> None:
     scores, labels = drawn
@@ -148,7 +148,7 @@ def _f1_by_hand(labels: np.ndarray, decided: np.ndarray, average: str) -> float:
     return sum(scores.values()) / len(scores)
 
 
-@settings(max_examples=50)
+@settings(max_examples=50, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=30), st.sampled_from(AVERAGES))
 def test_f1_is_that_of_counts_by_hand(pairs: list[tuple[int, int]], average: str) -> None:
     labels, decided = np.array(pairs).T

@@ -50,6 +50,11 @@ def test_scores_are_asked_for_batch_by_batch(tmp_path: Path) -> None:
     assert found.value == pytest.approx((32 * 32 + 32 * 32 + 6 * 6) / 70)
 
 
+def test_scores_are_asked_for_once(tmp_path: Path) -> None:
+    code = "calls = []\n\ndef score(outputs, labels):\n    calls.append(1)\n    return [len(calls)] * len(labels)\n"
+    assert _evaluate(code, tmp_path).value == pytest.approx((1 * 32 + 2 * 32 + 3 * 6) / 70)
+
+
 CORRELATION = """
 def score(outputs, labels):
     if len(labels) < 70:

@@ -16,43 +16,53 @@ from edgeq.ir.dtypes import DType
 
 METRICS = ("top1", "top5", "f1", "f1:micro", "f1:weighted", "auc")
 with np.load(TESTS) as _arrays:
-    X, Y = _arrays["x"][:40], _arrays["y"][:40].astype(np.int64)
+    X, Y = _arrays["x"][40:100], _arrays["y"][40:100].astype(np.int64)  # one of these 60 is taken for another digit
 
 
 @pytest.fixture
 def pictures(tmp_path: Path) -> Path:
-    """Forty pictures without labels."""
+    """Pictures without labels."""
     path = tmp_path / "pictures.npz"
     np.savez(path, x=X)
     return path
 
 
+@pytest.fixture
+def digits(tmp_path: Path) -> Path:
+    """Pictures with labels."""
+    path = tmp_path / "digits.npz"
+    np.savez(path, x=X, y=Y)
+    return path
+
+
 @pytest.mark.parametrize("metric", METRICS)
-def test_a_quantized_model_is_compared_with_its_source(metric: str, capsys: pytest.CaptureFixture[str]) -> None:
-    found = report(capsys, "eval", INT8, "--data", TESTS, "--metric", metric, "--source", FLOAT)
-    assert (found["metric"], found["samples"], found["larger_is_better"]) == (metric, 360, True)
-    assert 0.97 < found["interval"][0] < found["value"] <= found["interval"][1] <= 1
+def test_a_quantized_model_is_compared_with_its_source(
+    metric: str, digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = report(capsys, "eval", INT8, "--data", digits, "--metric", metric, "--source", FLOAT)
+    assert (found["metric"], found["samples"], found["larger_is_better"]) == (metric, 60, True)
+    assert 0.85 < found["interval"][0] < found["value"] <= found["interval"][1] <= 1
     source = found["source"]
     assert source["difference"]["value"] == pytest.approx(found["value"] - source["value"])
     low, high = source["difference"]["interval"]
     assert low <= source["difference"]["value"] <= high
     assert source["drop"] == -source["difference"]["value"]
     assert source["agreement"] == 1.0
-    assert 40 < source["sqnr_db"] < 50
+    assert 35 < source["sqnr_db"] < 50
     assert source["equal"] is False
 
 
-def test_a_model_equals_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    found = report(capsys, "eval", INT8, "--data", TESTS, "--source", INT8)["source"]
+def test_a_model_equals_itself(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    found = report(capsys, "eval", INT8, "--data", digits, "--source", INT8)["source"]
     assert (found["equal"], found["sqnr_db"], found["agreement"]) == (True, None, 1.0)
-    assert call("eval", INT8, "--data", TESTS, "--source", INT8, "--max-drop", "0") == 0
+    assert call("eval", INT8, "--data", digits, "--source", INT8, "--max-drop", "0") == 0
     assert "equal outputs" in capsys.readouterr().out
 
 
-def test_the_table_shows_both_models(capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("eval", INT8, "--data", TESTS, "--source", FLOAT) == 0
+def test_the_table_shows_both_models(digits: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("eval", INT8, "--data", digits, "--source", FLOAT) == 0
     shown = capsys.readouterr().out
-    for text in (str(INT8), str(FLOAT), "its top1", "percentage points", "have the same argmax", "43.0 dB"):
+    for text in (str(INT8), str(FLOAT), "its top1", "percentage points", "have the same argmax", " dB"):
         assert text in shown
     assert shown.count("95 % interval") == 3
 
@@ -66,16 +76,16 @@ def test_labels_come_from_a_file_of_their_own(
         name[-3:]
     ]()
     found = report(capsys, "eval", INT8, "--data", pictures, "--labels", path)
-    assert (found["metric"], found["samples"], found["value"]) == ("top1", 40, 1.0)
+    assert (found["metric"], found["samples"], found["value"]) == ("top1", 60, 59 / 60)
 
 
 def test_labels_of_the_wrong_length_are_refused_with_both_lengths(
     pictures: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     labels = tmp_path / "y.npy"
-    np.save(labels, Y[:39])
+    np.save(labels, Y[:59])
     assert call("eval", INT8, "--data", pictures, "--labels", labels) == 8
-    assert capsys.readouterr().err == f"error: 40 samples are in {pictures}, 39 labels in {labels}\n"
+    assert capsys.readouterr().err == f"error: 60 samples are in {pictures}, 59 labels in {labels}\n"
 
 
 def _nan(array: np.ndarray) -> np.ndarray:
@@ -87,12 +97,12 @@ def _nan(array: np.ndarray) -> np.ndarray:
 @pytest.mark.parametrize(
     ("x", "y", "options", "message"),
     [
-        (X, np.where(np.arange(40) == 3, 10, Y), [], "label 10 found, the output has 10 classes"),
-        (X, np.full(40, 4), ["--metric", "auc"], "all labels are the same"),
+        (X, np.where(np.arange(60) == 3, 10, Y), [], "label 10 found, the output has 10 classes"),
+        (X, np.full(60, 4), ["--metric", "auc"], "all labels are the same"),
         (X[:0], Y[:0], [], "hold no samples"),
         (_nan(X), Y, [], "input 0 of sample 7 holds nan"),
-        (X, _nan(np.zeros((40, 10))), ["--metric", "mse"], "the label of sample 7 holds nan"),
-        (X, Y[:39], [], "disagree on the number of samples"),
+        (X, _nan(np.zeros((60, 10))), ["--metric", "mse"], "the label of sample 7 holds nan"),
+        (X, Y[:59], [], "disagree on the number of samples"),
         (X, Y, ["--labels", "y.npy"], "labels y of its own"),
         (X, Y, ["--metric", "f1:binary"], "for two classes"),
     ],
@@ -151,17 +161,19 @@ def test_9_a_file_of_labels_or_metrics_that_is_not_there(
 @pytest.mark.parametrize(
     ("options", "code"),
     [
-        (["--metric", "top1", "--min", "99%"], 0),
+        (["--metric", "top1", "--min", "98%"], 0),
         (["--metric", "f1", "--min", "0.999"], 4),
         (["--metric", "auc", "--source", FLOAT, "--max-drop", "0.1%"], 0),
         (["--metric", "nats", "--max", "1.6"], 0),
-        (["--metric", "nats", "--max", "1.5"], 4),
+        (["--metric", "nats", "--max", "1.4"], 4),
         (["--metric", "perplexity", "--source", FLOAT, "--max-drop", "0.01"], 0),
     ],
     ids=lambda value: " ".join(str(option) for option in value if option != FLOAT) if isinstance(value, list) else None,
 )
-def test_4_gates_know_which_way_is_better(options: list[object], code: int, capsys: pytest.CaptureFixture[str]) -> None:
-    assert call("eval", INT8, "--data", TESTS, *options) == code
+def test_4_gates_know_which_way_is_better(
+    options: list[object], code: int, digits: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert call("eval", INT8, "--data", digits, *options) == code
     shown = capsys.readouterr()
     assert "samples" in shown.out
     assert ("was asked" in shown.err) == (code == 4)
@@ -169,12 +181,12 @@ def test_4_gates_know_which_way_is_better(options: list[object], code: int, caps
 
 @pytest.mark.parametrize(("smaller_is_better", "option"), [(False, "--min"), (True, "--max")])
 def test_4_gates_on_a_function_of_the_user(
-    smaller_is_better: bool, option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    smaller_is_better: bool, option: str, digits: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     code = "def score(outputs, labels):\n    return -2.5 * (outputs.argmax(1) >= 0)\n"
     path = tmp_path / "metric.py"
     path.write_text(code + ("score.larger_is_better = False\n" if smaller_is_better else ""))
-    arguments = ["eval", INT8, "--data", TESTS, "--metric", f"{path}:score"]
+    arguments = ["eval", INT8, "--data", digits, "--metric", f"{path}:score"]
     good, bad = ("-2.4", "-2.6") if smaller_is_better else ("-2.6", "-2.4")
     assert call(*arguments, option, good) == 0
     assert call(*arguments, option, bad) == 4
