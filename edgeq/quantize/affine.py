@@ -68,21 +68,25 @@ def quantize_weights(
     along[axis] = weights.shape[axis]
     others = tuple(other for other in range(weights.ndim) if other != axis)
     peaks = np.abs(weights.astype(np.float64)).max(axis=others, initial=0)  # (C,)
-    scales = (peaks / _WEIGHT_MAX).astype(np.float32)
-    empty = scales < NO_SCALE
-    if np.any(empty & (peaks > 0)):
-        channel = int(np.argmax(empty & (peaks > 0)))
-        warnings.warn(
-            f"weights {name!r}: channel {channel}, none above {peaks[channel]:g}, is taken as zero", stacklevel=2
-        )
-    largest = scales.max(initial=0, where=~empty)
-    scales = np.where(empty, largest if largest > 0 else np.float32(1), scales)
+    scales = usable_scales(peaks / _WEIGHT_MAX, what=f"weights {name!r}")
     if least is not None:
         scales = np.maximum(scales, least.astype(np.float32))
-    ratios = weights.astype(np.float64) / scales.astype(np.float64).reshape(along)
-    codes = np.clip(round_away(ratios), -_WEIGHT_MAX, _WEIGHT_MAX)
-    codes[np.broadcast_to(empty.reshape(along), codes.shape)] = 0
+    codes = np.clip(round_away(weights.astype(np.float64) / scales.reshape(along)), -_WEIGHT_MAX, _WEIGHT_MAX)
     return codes.astype(np.int8), QuantParams.per_channel(scales, axis)
+
+
+def usable_scales(scales: np.ndarray, *, what: str = "weights") -> np.ndarray:
+    """Return scales (C,) >= 0 rounded to float32, with the largest in place of those that are zero; 1 if all are.
+
+    Scales under 1e-30 count as zero; a warning says so.
+    """
+    empty = scales < NO_SCALE
+    if np.any(empty & (scales > 0)):
+        channel = int(np.argmax(empty & (scales > 0)))
+        warnings.warn(f"{what}: channel {channel}, of scale {scales[channel]:g}, is taken as zero", stacklevel=3)
+    rounded = scales.astype(np.float32).astype(np.float64)
+    largest = float(rounded.max(initial=0, where=~empty))
+    return np.where(empty, largest if largest > 0 else 1.0, rounded)
 
 
 def least_scales(bias: np.ndarray, input_scale: float) -> np.ndarray:

@@ -173,7 +173,7 @@ def test_channels_of_very_different_size_are_each_their_own(text):
 
 @pytest.mark.filterwarnings("error")
 def test_a_channel_next_to_nothing_is_taken_as_zero():
-    with pytest.warns(UserWarning, match="output channel 1"):
+    with pytest.warns(UserWarning, match="channel 1"):
         grid = fit("int8", np.array([[1.0, 2], [1e-35, 0]]))
     assert not rounded(grid, np.array([[1.0, 2], [1e-35, 0]]))[1].any()
     assert grid.scales[0] == grid.scales[1]

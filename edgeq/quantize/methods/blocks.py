@@ -10,7 +10,8 @@ import numpy as np
 
 from edgeq.ir.coding import GROUP_SCALE_MAX, Coding
 from edgeq.ir.fixed_point import round_away
-from edgeq.quantize.methods.weights import INT8_MAX, Grid, WeightFormat, usable_scales
+from edgeq.quantize.affine import usable_scales
+from edgeq.quantize.methods.weights import INT8_MAX, Grid, WeightFormat
 
 PER = ("channel", "tensor")
 CLIPS = ("mse", "minmax")

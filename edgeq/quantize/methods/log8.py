@@ -10,7 +10,8 @@ import numpy as np
 
 from edgeq.ir.coding import CodeKind, Coding
 from edgeq.ir.fixed_point import round_away
-from edgeq.quantize.methods.weights import INT16_MAX, Grid, WeightFormat, usable_scales
+from edgeq.quantize.affine import usable_scales
+from edgeq.quantize.methods.weights import INT16_MAX, Grid, WeightFormat
 
 STEPS = 16  # to an octave
 LARGEST = 127  # magnitude code

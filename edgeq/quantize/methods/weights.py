@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -13,7 +12,6 @@ import numpy as np
 from edgeq.errors import UsageError
 from edgeq.ir.coding import Coding
 from edgeq.ir.fixed_point import round_away
-from edgeq.quantize.affine import NO_SCALE
 
 INT8_MAX, INT16_MAX = 127, 32767
 
@@ -140,20 +138,3 @@ class WeightFormat:
         """Raise UsageError for an option that is not what is expected."""
         if not met:
             raise UsageError(f"{self.name}: {problem} given, {expected} expected")
-
-
-def usable_scales(scales: np.ndarray) -> np.ndarray:
-    """Return scales (O,) >= 0 rounded to float32, with the largest in place of those that are zero; 1 if all are.
-
-    Scales under 1e-30 count as zero; a warning says so.
-    """
-    empty = scales < NO_SCALE
-    if np.any(empty & (scales > 0)):
-        channel = int(np.argmax(empty & (scales > 0)))
-        warnings.warn(
-            f"weights of output channel {channel}, whose scale would be {scales[channel]:.3g}, are taken as zero",
-            stacklevel=2,
-        )
-    rounded = scales.astype(np.float32).astype(np.float64)
-    largest = float(rounded.max(initial=0, where=~empty))
-    return np.where(empty, largest if largest > 0 else 1.0, rounded)
