@@ -88,6 +88,8 @@ def convert_graph(
                 f"{graph.name!r} is a float model; quantizing it needs samples of its inputs",
                 hint="give calibration data with --data samples.npz",
             )
+        if batches is not None and recipe.ranges != "data":
+            raise UsageError(f"recipe {recipe.name!r} works without data", hint="leave out --data")
         rounding = Rounding(recipe.rounding or "native")
         simplified = graph if keep_tensors else simplify_float(graph)
         quantized = quantize_static(simplified, batches or (), recipe, keep_values=keep_tensors, progress=progress)

@@ -21,7 +21,7 @@ from edgeq.quantize.methods.weights import WeightFormat
 
 ACTIVATIONS = ("int8", "int16")
 SCALES = ("asymmetric", "symmetric", "pot")
-RANGES = ("data", "propagated")
+RANGES = ("data", "synthetic", "propagated")
 
 
 @dataclass(frozen=True)
@@ -48,11 +48,11 @@ class Recipe:
     such as ``int:bits=4,group=64``, and ``compensation`` what makes up for its errors, in order. ``transforms`` rewrite
     the float model first, in order. ``activations`` is int8 or int16, and ``scales`` how their codes cover a range:
     "asymmetric", "symmetric", or "pot" for scales that are powers of two, also those of weights, and zero points 0, so
-    that a device rescales by shifts. With ``ranges`` "propagated" no data are needed:
-    what is known of the inputs goes through the model instead; ``inputs`` says it for each or once for all, as a range
-    ("0..1") or as mean and standard deviation ("0+-1"). ``share_repeats`` lets tensors that the
-    same weights compute again and again, in an unrolled recurrent network, share one range.
-    ``rounding`` names whose integers are computed; None leaves the choice to the kind of source model.
+    that a device rescales by shifts. ``ranges`` come from "data", or without any from "synthetic" samples or from
+    moments "propagated" through the model, which also correct biases; then ``inputs`` says what is known of the model's
+    inputs, for each or once for all: a range ("0..1"), or a mean and a standard deviation ("0+-1").
+    ``share_repeats`` lets tensors that the same weights compute again and again, in an unrolled recurrent network,
+    share one range. ``rounding`` names whose integers are computed; None leaves it to the kind of source model.
     """
 
     name: str = "int8"
@@ -63,7 +63,7 @@ class Recipe:
     ranges: str = "data"
     transforms: tuple[str, ...] = ("equalize",)
     compensation: tuple[str, ...] = ()
-    share_repeats: bool = False
+    share_repeats: bool = True
     rounding: str | None = None
     inputs: tuple[str, ...] = ()
     scopes: tuple[Scope, ...] = ()

@@ -8,7 +8,28 @@ from pathlib import Path
 
 from edgeq.errors import BadInputError, UsageError
 from edgeq.paths import read_bytes
-from edgeq.quantize.recipe import Recipe, read_recipe
+from edgeq.quantize.presets import PRESETS
+from edgeq.quantize.recipe import Recipe, Scope, read_recipe
+
+# depthwise layers hold few weights, and have few products in which errors could average out
+_DEPTHWISE = (Scope(operator="depthwise_conv2d", weights="int8", optional=True),)
+_LOW_BIT = {
+    "w4": "int:bits=4",
+    "w4-group": "int:bits=4,group=64",
+    "log4": "pot:bits=4",
+    "apot4": "apot:bits=4",
+    "ternary": "ternary",
+    "codebook4": "codebook:bits=4,per=tensor",
+    "nf4": "nf4",
+    "fp4": "fp4",
+    "fp8": "fp8",
+}
+
+
+def _low_bit(name: str, weights: str) -> Recipe:
+    compensation = ("gptq", "bias_correction")
+    return Recipe(name=name, weights=weights, compensation=compensation, scopes=_DEPTHWISE)
+
 
 BUILT_IN: dict[str, Recipe] = {
     recipe.name: recipe
@@ -16,6 +37,9 @@ BUILT_IN: dict[str, Recipe] = {
         Recipe(name="int8"),
         Recipe(name="int8-pot", scales="pot"),
         Recipe(name="int16x8", activations="int16", observer="minmax", transforms=()),
+        Recipe(name="datafree", ranges="synthetic"),
+        *(_low_bit(name, weights) for name, weights in _LOW_BIT.items()),
+        *PRESETS,
     )
 }
 

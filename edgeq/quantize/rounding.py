@@ -8,12 +8,12 @@ from collections.abc import Mapping
 import numpy as np
 
 from edgeq.errors import BadInputError
-from edgeq.ir.graph import ABSENT, Node
+from edgeq.ir.graph import ABSENT, Graph, Node
 from edgeq.ir.qparams import QuantParams
 from edgeq.quantize.affine import least_scales
 from edgeq.quantize.assign import Choice
 from edgeq.quantize.islands import Typed
-from edgeq.quantize.layers import is_linear, rows_of
+from edgeq.quantize.layers import from_rows, is_linear, rows_of
 from edgeq.quantize.methods.compensation import LayerSamples, Rounded
 from edgeq.quantize.methods.weights import Grid
 from edgeq.quantize.walk import round_layers
@@ -63,6 +63,17 @@ def round_weights(
             decided[key] = start(node, rows, zeros if held is None else held.astype(np.float64).reshape(-1))
         found[node.outputs[0]] = decided[key]
     return found
+
+
+def real_weights(graph: Graph, rounded: Mapping[int, Rounded]) -> dict[int, np.ndarray]:
+    """Return the real values of rounded weights, in the weights' own shape, by the index of the layer's output."""
+    return {
+        node.outputs[0]: from_rows(
+            rounded[node.outputs[0]].values, graph.tensors[node.inputs[1]].shape, node.op.weight_axis
+        )
+        for node in graph.nodes
+        if node.outputs[0] in rounded
+    }
 
 
 def _adjusted(grid: Grid, bias: np.ndarray, input_scale: float, *, pot: bool) -> Grid:

@@ -15,7 +15,7 @@ from itertools import chain
 
 import numpy as np
 
-from edgeq.errors import EdgeqError, InvalidValueError, UnsupportedError
+from edgeq.errors import EdgeqError, InvalidValueError, UnsupportedError, UsageError
 from edgeq.ir.dtypes import DType
 from edgeq.ir.graph import ABSENT, Graph, Node, Tensor
 from edgeq.ir.qparams import QuantParams
@@ -24,6 +24,8 @@ from edgeq.quantize.affine import params_of_range, quantize, quantize_bias, quan
 from edgeq.quantize.assign import assign
 from edgeq.quantize.calibrate import calibrate, no_samples
 from edgeq.quantize.data import align_batch
+from edgeq.quantize.declared import Declared
+from edgeq.quantize.expected import correct_biases
 from edgeq.quantize.fidelity import output_noise
 from edgeq.quantize.groups import Groups, find_groups, separate_fixed
 from edgeq.quantize.islands import Typed, separate_dtypes
@@ -32,9 +34,11 @@ from edgeq.quantize.methods import parse
 from edgeq.quantize.methods.base import Method, require_finite
 from edgeq.quantize.methods.compensation import Rounded
 from edgeq.quantize.methods.transform import Transform
-from edgeq.quantize.recipe import Recipe
+from edgeq.quantize.propagate import propagate
+from edgeq.quantize.recipe import Recipe, parse_declared
 from edgeq.quantize.repeats import find_repeats
-from edgeq.quantize.rounding import round_weights
+from edgeq.quantize.rounding import real_weights, round_weights
+from edgeq.quantize.synthetic import synthetic_batches
 from edgeq.rewrite.dead import remove_dead
 
 Range = tuple[float, float]
@@ -63,7 +67,9 @@ def quantize_static(
     for scopes that match nothing.
     """
     graph = _checked(graph)
-    held, batches = _hold(graph, batches)
+    if recipe.ranges == "synthetic":
+        batches = synthetic_batches(graph, inputs=_declared(graph, recipe), rng=np.random.default_rng(0))
+    held, batches = ([], ()) if recipe.ranges == "propagated" else _hold(graph, batches)
     if recipe.ranges == "data" and not held:
         raise no_samples(graph)
     if not keep_values:
@@ -96,11 +102,30 @@ def _quantize(
     typed = separate_dtypes(graph, assign(graph, recipe))
     groups = find_groups(typed.graph, typed.dtypes, joined=find_repeats(typed.graph) if recipe.share_repeats else ())
     wanted = [index for index, group in groups.of.items() if group not in groups.fixed]
-    observers = calibrate(typed.graph, batches, wanted, method=parse(recipe.observer, Method), progress=progress)
-    ranges = {index: observer.range() for index, observer in observers.items()}
+    if recipe.ranges == "propagated":
+        moments = propagate(typed.graph, inputs=_declared(graph, recipe))
+        ranges = {index: (float(moments[index].low.min()), float(moments[index].high.max())) for index in wanted}
+    else:
+        observers = calibrate(typed.graph, batches, wanted, method=parse(recipe.observer, Method), progress=progress)
+        ranges = {index: observer.range() for index, observer in observers.items()}
     params = choose_params(typed, groups, ranges, scales=recipe.scales)
     rounded = round_weights(typed, params, held, pot=recipe.scales == "pot")
+    if recipe.ranges == "propagated":
+        means = {index: found.mean for index, found in moments.items()}
+        biases = correct_biases(typed.graph, real_weights(typed.graph, rounded), means)
+        rounded = {index: dataclasses.replace(rounded[index], bias=bias) for index, bias in biases.items()}
     return _Quantizer(typed, params, rounded).run(io_dtype)
+
+
+def _declared(graph: Graph, recipe: Recipe) -> list[Declared]:
+    """Return what the recipe says of each input."""
+    said = [parse_declared(text) for text in recipe.inputs]
+    if len(said) not in (1, len(graph.inputs)):
+        raise UsageError(
+            f"recipe {recipe.name!r} says something of {len(said)} inputs, {graph.name!r} has {len(graph.inputs)}",
+            hint="without data, say their range, --inputs 0..1, or their mean and deviation, --inputs 0+-1",
+        )
+    return said * len(graph.inputs) if len(said) == 1 else said
 
 
 def _transformed(graph: Graph, transform: Transform, held: list[np.ndarray], recipe: Recipe) -> Graph:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from graphbuilder import Builder, normal, run_codes, sqnr
 
@@ -103,8 +105,8 @@ def test_steps_of_an_unrolled_network_share_ranges_and_then_constants():
     repeats = find_repeats(graph)
     assert max(len(members) for members in repeats) >= 8
     data = normal(64, 36, seed=3)
-    apart = quantize_static(graph, [[data]], PLAIN)
-    together = quantize_static(graph, [[data]], Recipe(observer="minmax", transforms=(), share_repeats=True))
+    apart = quantize_static(graph, [[data]], dataclasses.replace(PLAIN, share_repeats=False))
+    together = quantize_static(graph, [[data]], PLAIN)
     kinds = [
         len({tensor.quant for tensor in found.tensors if tensor.dtype is DType.S8 and not tensor.is_constant})
         for found in (apart, together)

@@ -40,7 +40,7 @@ def test_every_field_survives_a_file(tmp_path):
         scales="symmetric",
         transforms=(),
         rounding="tflite",
-        share_repeats=True,
+        share_repeats=False,
         inputs=("0..1",),
         scopes=(Scope('a "quoted" \\ name*', "conv2d", activations="int8"), Scope(weights="int8", optional=True)),
     )

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from graphbuilder import Builder, conv, normal, run_codes, sqnr
 
-from edgeq.errors import BadInputError, InvalidValueError, UnsupportedError
+from edgeq.errors import BadInputError, InvalidValueError, UnsupportedError, UsageError
 from edgeq.ir.dtypes import DType
 from edgeq.ir.graph import ABSENT, Graph
 from edgeq.ir.qparams import QuantParams
@@ -313,3 +313,45 @@ def test_quantized_graph_is_refused():
     found = quantized(graph, normal(4, 8, 8, 2))
     with pytest.raises(UnsupportedError, match="quantized already"):
         quantized(found, normal(4, 8, 8, 2))
+
+
+# ------------------------------------------------------------------------------------------------ without data
+
+
+def hidden_layers() -> Graph:
+    build = Builder()
+    x = conv(build, build.input(1, 8, 8, 2))
+    return build.graph(conv(build, conv(build, x)))
+
+
+@pytest.mark.parametrize("ranges", ["synthetic", "propagated"])
+def test_without_data_what_is_said_of_the_inputs_serves(ranges):
+    graph, data = hidden_layers(), normal(32, 8, 8, 2, seed=4)
+    found = quantize_static(graph, (), Recipe(ranges=ranges, transforms=(), inputs=("0+-1",)))
+    expected = np.concatenate([run_float(graph, [sample[np.newaxis]])[0] for sample in data])
+    assert sqnr(expected, np.concatenate([run_codes(found, [sample])[0] for sample in data])) > 20
+
+
+@pytest.mark.parametrize("inputs", [(), ("0..1", "0..1")])
+def test_without_data_every_input_must_be_described(inputs):
+    with pytest.raises(UsageError, match=f"something of {len(inputs)} inputs, 'test' has 1.*--inputs"):
+        quantize_static(hidden_layers(), (), Recipe(ranges="synthetic", inputs=inputs))
+
+
+def test_compensation_asks_for_samples():
+    recipe = Recipe(ranges="propagated", transforms=(), inputs=("0+-1",), compensation=("bias_correction",))
+    with pytest.raises(BadInputError, match="bias_correction works on samples"):
+        quantize_static(hidden_layers(), (), recipe)
+
+
+def test_low_bit_weights_become_codes_and_compensation_brings_them_nearer():
+    graph, data = hidden_layers(), normal(64, 8, 8, 2, seed=4)
+    expected = np.concatenate([run_float(graph, [sample[np.newaxis]])[0] for sample in data])
+    reached = []
+    for compensation in ((), ("gptq", "bias_correction")):
+        recipe = Recipe(observer="minmax", weights="int:bits=3", transforms=(), compensation=compensation)
+        found = quantize_static(graph, [[data]], recipe)
+        weights = found.tensors[found.nodes[0].inputs[1]]
+        assert (weights.dtype, weights.coding.bits) == (DType.U8, 3)
+        reached.append(sqnr(expected, np.concatenate([run_codes(found, [sample])[0] for sample in data])))
+    assert reached[1] > reached[0] + 1
