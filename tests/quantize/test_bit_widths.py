@@ -56,9 +56,11 @@ def test_kind_that_always_misses_stays_at_sixteen_bits_and_is_said_to_miss():
 
 
 def test_score_that_is_not_a_number_misses_the_margin():
-    assert search_bit_widths(["a"], lambda bits: float("nan") if bits else 0.5) == BitWidths(
-        {"a": 16}, pytest.approx(float("nan"), nan_ok=True), within=False
-    )
+    scores = {16: 0.5, 8: float("nan"), 4: 0.5, 2: 0.5}
+    found = search_bit_widths(["a"], lambda bits: scores[bits.get("a", 16)])
+    assert found == BitWidths({"a": 16}, 0.5, within=True)
+    found = search_bit_widths(["a"], lambda bits: float("nan") if bits else 0.5)
+    assert (found.bits, found.within) == ({"a": 16}, False)
 
 
 losses = st.lists(st.floats(0, 0.02), min_size=4, max_size=4).map(sorted)
