@@ -5,11 +5,15 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from edgeq.cli._options import BoardOption, JsonOption, QuietOption, RoundingOption
+from edgeq.errors import UsageError
+
+if TYPE_CHECKING:
+    from edgeq.quantize.recipe import Recipe
 
 
 def command(
@@ -28,6 +32,15 @@ def command(
         str | None,
         typer.Option(
             "--observer", metavar="METHOD", help="how ranges are found: mse, minmax, percentile:99.99 and others"
+        ),
+    ] = None,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--inputs",
+            metavar="RANGE",
+            help="what is known of the inputs where there are no data: 0..1, or mean and deviation, 0+-1; once for all "
+            "or for each in turn",
         ),
     ] = None,
     keep_tensors: Annotated[
@@ -49,7 +62,6 @@ def command(
     from edgeq import api
     from edgeq.cli._output import emit, progress
     from edgeq.cli._paths import recipe_path, require_new_files
-    from edgeq.errors import UsageError
     from edgeq.paths import write_files
     from edgeq.quantize.recipes import parse_recipe
     from edgeq.report import table
@@ -59,8 +71,10 @@ def command(
     chosen = parse_recipe(recipe)
     if observer is not None:
         chosen = dataclasses.replace(chosen, observer=observer)
-    if emit_tflite is not None and (rounding or chosen.rounding) != "tflite":
-        raise UsageError("a .tflite holds LiteRT's integers only", hint="give --rounding tflite with --emit-tflite")
+    if inputs:
+        chosen = dataclasses.replace(chosen, inputs=tuple(inputs))
+    if emit_tflite is not None:
+        _require_tflite(chosen, rounding=rounding or chosen.rounding)
     with progress("calibrating", quiet=quiet) as seen:
         model = api.convert(
             source,
@@ -88,3 +102,18 @@ def command(
         )
 
     emit(inspect_report(model.plan, file_bytes=len(model.data)), show, json=json, quiet=quiet)
+
+
+def _require_tflite(recipe: Recipe, *, rounding: str | None) -> None:
+    """Raise UsageError for what a .tflite cannot hold: another rounding, or numbers other than int8 and int16."""
+    if rounding != "tflite":
+        raise UsageError("a .tflite holds LiteRT's integers only", hint="give --rounding tflite with --emit-tflite")
+    named = [recipe.weights, recipe.activations]
+    for scope in recipe.scopes:
+        named += [text for text in (scope.weights, scope.activations) if text is not None]
+    for text in named:
+        if text.partition(":")[0] not in ("int8", "int16"):
+            raise UsageError(
+                f"a .tflite has no place for {text!r} of recipe {recipe.name!r}",
+                hint="use int8 weights with int8 or int16 activations, as the recipes int8 and int16x8 do",
+            )

@@ -26,7 +26,8 @@ def _assert_equal(model: Model, emitted: bytes, count: int) -> None:
     needs_module("ai_edge_litert")
     interpreter, rng = ReferenceInterpreter(emitted), np.random.default_rng(11)
     (detail,) = interpreter.inputs
-    drawn = [[rng.integers(-128, 128, detail.shape).astype(np.int8)] for _ in range(count)]
+    limits = np.iinfo(detail.dtype)
+    drawn = [[rng.integers(limits.min, limits.max, detail.shape, detail.dtype, endpoint=True)] for _ in range(count)]
     for place, codes in enumerate([*(model.encode([x[None]]) for x in _digits(count)), *drawn]):
         (expected,) = interpreter.run(codes)
         np.testing.assert_array_equal(model.run_codes(codes).outputs[0], expected)
@@ -81,6 +82,23 @@ def test_other_roundings_are_refused_before_any_work(
     assert call("convert", missing, "-o", tmp_path / "m.eqm", "--emit-tflite", tmp_path / "m.tflite", *rounding) == 1
     assert "give --rounding tflite with --emit-tflite" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_low_bit_recipes_are_refused_before_any_work(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    scoped = tmp_path / "r.toml"
+    scoped.write_text('rounding = "tflite"\n[[scopes]]\nnodes = "head"\nweights = "int:bits=4"\n')
+    for recipe in ("w4", scoped):
+        arguments = ["-o", tmp_path / "m.eqm", "--emit-tflite", tmp_path / "m.tflite", "--rounding", "tflite"]
+        assert call("convert", tmp_path / "missing.tflite", *arguments, "--recipe", recipe) == 1
+        assert "no place for 'int:bits=4'" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == [scoped]
+
+
+def test_int16_activations_give_an_int16_file() -> None:
+    model = convert(FLOAT, data=CALIBRATION, recipe="int16x8", rounding="tflite")
+    emitted = model.tflite()
+    assert ReferenceInterpreter(emitted).inputs[0].dtype == np.int16
+    _assert_equal(model, emitted, 20)
 
 
 def test_the_rounding_of_a_recipe_counts(tmp_path: Path) -> None:
