@@ -152,6 +152,9 @@ A step reads and writes tensors and may use scratch memory in the arena. Its par
 folded into (multiplier, shift) pairs before the file was written, real = multiplier * 2^(shift - 31). The field `mode`
 says how a requantization rounds: 0 double, 1 single, 2 exact, 3 int16.
 
+Scales that are found at run time are tensors: three int32, m, e and a zero point, for each row of codes, and
+real = m * 2^(e - 31) * (code - zero point).
+
 A model whose header names a layout other than 0 holds the weights of conv2d steps packed in groups of channels and
 blocks of inputs (`kernels/packed.h`), and behind the weights of depthwise_conv2d steps one byte for every 8 channels:
 how many neighbouring taps may be added in int16. Weights with a zero point stay row-major. Such a model runs only with

@@ -30,6 +30,11 @@ typedef struct eq_linear_s8 {
 typedef void eq_gemm_s8_fn(int8_t *out, size_t out_stride, const int8_t *x, size_t x_stride, const int8_t *w, int32_t m,
                            int32_t n, int32_t k, const eq_linear_s8 *linear);
 
+/* out[r][c] = sum_i x[r][i] * w[c][i] for r < m, c < n, i < k; 0 <= k <= 65536. Rows of x lie x_stride bytes apart, those of
+ * out out_stride elements; w is n x k row-major. out overlaps nothing. */
+typedef void eq_sums_s8_fn(int32_t *out, size_t out_stride, const int8_t *x, size_t x_stride, const int8_t *w, int32_t m,
+                           int32_t n, int32_t k);
+
 /* Rows of an image with a margin around them; all but the counts of rows are bytes. */
 typedef struct eq_padded_rows {
   int32_t above; /* rows of fill alone, then `inside` rows of the image, then `below` rows of fill alone */
@@ -228,6 +233,7 @@ typedef struct eq_kernels {
   eq_gemm_s8_fn *gemm_s8;
   eq_packed_gemm_s8_fn *packed_gemm_s8; /* NULL in a table whose layout is portable */
   eq_depthwise_s8_fn *depthwise_s8;
+  eq_sums_s8_fn *sums_s8;
   eq_gemm_s16_fn *gemm_s16;
   eq_coded_gemm_s8_fn *coded_gemm_s8;
   eq_blend_s8_fn *blend_s8;

@@ -22,12 +22,7 @@ static bool biases_legal(const eq_step_check *s, eq_span bias) {
 eq_status eq_check_conv2d_s16(const eq_step_check *s, const eq_conv2d_s16_params *p) {
   const uint64_t in_bytes = eq_scaled(eq_volume(p->input, 4), 2), out_bytes = eq_scaled(eq_volume(p->output, 4), 2);
   if (!eq_has_operands(s, 1, 1) || !eq_input_is(s, 0, in_bytes) || !eq_output_is(s, 0, out_bytes)) return EQ_ERR_STEP;
-  if (p->input[N] != p->output[N] || p->groups < 1) return EQ_ERR_STEP;
-  if (p->input[C] % p->groups != 0 || p->output[C] % p->groups != 0) return EQ_ERR_STEP;
-  for (int32_t axis = 0; axis < 2; axis++) {
-    if (!eq_axis_legal(p->output[H + axis], p->kernel[axis], p->stride[axis], p->dilation[axis], p->padding[axis]))
-      return EQ_ERR_STEP;
-  }
+  if (!eq_windows_legal(p->input, p->output, p->groups, p->kernel, p->stride, p->dilation, p->padding)) return EQ_ERR_STEP;
   const uint64_t k = depth(p);
   const uint32_t n = (uint32_t)p->output[C];
   if (k > EQ_MAX_DEPTH_S16 || !eq_span_is(s, p->weights, n * k)) return EQ_ERR_STEP;

@@ -35,6 +35,15 @@ static inline bool eq_axis_legal(int32_t out, int32_t kernel, int32_t stride, in
          (uint64_t)(uint32_t)kernel * (uint32_t)dilation <= limit;
 }
 
+/* True when the windows of a convolution, images and channels in groups, are such. Shapes are NHWC. */
+static inline bool eq_windows_legal(const int32_t input[4], const int32_t output[4], int32_t groups,
+                                    const int32_t kernel[2], const int32_t stride[2], const int32_t dilation[2],
+                                    const int32_t padding[2]) {
+  if (input[0] != output[0] || groups < 1 || input[3] % groups != 0 || output[3] % groups != 0) return false;
+  return eq_axis_legal(output[1], kernel[0], stride[0], dilation[0], padding[0]) &&
+         eq_axis_legal(output[2], kernel[1], stride[1], dilation[1], padding[1]);
+}
+
 /* An image and the window that slides over it; sizes in pixels, pixels of pixel_bytes of which taken_bytes are read. */
 typedef struct eq_window {
   int32_t height;

@@ -436,6 +436,49 @@ void eq_op_coded_conv2d(const eq_step_io *io, const eq_coded_conv2d_params *p);
 eq_sharing eq_sharing_coded_conv2d(const eq_coded_conv2d_params *p, const uint8_t *constants,
                                    uint32_t input, uint32_t output, int64_t ahead);
 
+/* Rows of codes to int8 codes with scales of their own; outputs are codes and a (m, e, zero point) for each row. */
+typedef struct eq_dynamic_quantize_params {
+  int32_t rows;
+  int32_t row;
+  int32_t element_bytes;
+  int32_t zero;
+  int32_t row_range;
+  int32_t deviations;
+  int32_t source[2];
+  int32_t step[2];
+} eq_dynamic_quantize_params;
+eq_status eq_check_dynamic_quantize(const eq_step_check *s, const eq_dynamic_quantize_params *p);
+void eq_op_dynamic_quantize(const eq_step_io *io, const eq_dynamic_quantize_params *p);
+
+/* Convolution of dynamic int8 pixels, row r those of images r * N / rows on; the result is dynamic or static. */
+typedef struct eq_dynamic_linear_params {
+  int32_t rows;
+  int32_t groups;
+  int32_t row_range;
+  int32_t deviations;
+  int32_t element_bytes;
+  int32_t output_zero;
+  int32_t lower;
+  int32_t upper;
+  int32_t unit[2];
+  int32_t step[2];
+  int32_t bias_unit[2];
+  int32_t bound_unit[2];
+  int32_t input[4];
+  int32_t output[4];
+  int32_t kernel[2];
+  int32_t stride[2];
+  int32_t dilation[2];
+  int32_t padding[2];
+  eq_span weights; /* int8[] */
+  eq_span sums; /* int32[] */
+  eq_span bias; /* int32[] */
+  eq_span multipliers; /* int32[] */
+  eq_span shifts; /* int8[] */
+} eq_dynamic_linear_params;
+eq_status eq_check_dynamic_linear(const eq_step_check *s, const eq_dynamic_linear_params *p);
+void eq_op_dynamic_linear(const eq_step_io *io, const eq_dynamic_linear_params *p);
+
 /* X(code, name, inputs whose memory the output may take over (a mask), whether it runs in parts). */
 #define EQ_STEPS(X) \
   X(1, lut, 1, true) \
@@ -465,7 +508,9 @@ eq_sharing eq_sharing_coded_conv2d(const eq_coded_conv2d_params *p, const uint8_
   X(36, resize_bilinear, 0, false) \
   X(37, arg_max, 0, false) \
   X(38, requant, 0, false) \
-  X(50, coded_conv2d, 0, false)
+  X(50, coded_conv2d, 0, false) \
+  X(60, dynamic_quantize, 0, false) \
+  X(61, dynamic_linear, 0, false)
 /* X(code, name) of the steps with a rule of their own on memory that outputs and inputs share. */
 #define EQ_SHARING_STEPS(X) \
   X(2, conv2d) \
@@ -475,6 +520,6 @@ eq_sharing eq_sharing_coded_conv2d(const eq_coded_conv2d_params *p, const uint8_
   X(31, concat) \
   X(32, split) \
   X(50, coded_conv2d)
-#define EQ_MAX_STEP_CODE 50
+#define EQ_MAX_STEP_CODE 61
 
 #endif
