@@ -11,6 +11,7 @@ import contextlib
 import dataclasses
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 
 import numpy as np
@@ -66,6 +67,18 @@ def quantize_static(
     that are not finite and for a bias that does not fit int32, BadInputError for data that the inputs do not take and
     for scopes that match nothing.
     """
+    return decide(graph, batches, recipe, keep_values=keep_values, progress=progress).integers(io_dtype)
+
+
+def decide(
+    graph: Graph,
+    batches: Batches,
+    recipe: Recipe,
+    *,
+    keep_values: bool = False,
+    progress: Callable[[int], None] | None = None,
+) -> Decisions:
+    """Return what the recipe decides; arguments and errors are those of ``quantize_static``."""
     graph = _checked(graph)
     if recipe.ranges == "synthetic":
         batches = synthetic_batches(graph, inputs=_declared(graph, recipe), rng=np.random.default_rng(0))
@@ -75,7 +88,7 @@ def quantize_static(
     if not keep_values:
         for text in recipe.transforms:
             graph = _transformed(graph, parse(text, Transform), held, recipe)
-    return _quantize(graph, batches, held, recipe, io_dtype=io_dtype, progress=progress)
+    return _decide(graph, batches, held, recipe, progress=progress)
 
 
 def _hold(graph: Graph, batches: Batches) -> tuple[list[np.ndarray], Batches]:
@@ -89,15 +102,28 @@ def _hold(graph: Graph, batches: Batches) -> tuple[list[np.ndarray], Batches]:
     return [np.concatenate(arrays)[:HELD] for arrays in zip(*held, strict=True)], chain(held, iterator)
 
 
-def _quantize(
+@dataclass(frozen=True)
+class Decisions:
+    """All that a recipe decides of a float graph, before anything is turned into integers."""
+
+    typed: Typed
+    groups: Groups
+    params: dict[int, QuantParams]  # of every activation
+    rounded: dict[int, Rounded]  # weights and bias of every linear layer, by the index of its output
+
+    def integers(self, io_dtype: DType = DType.F32) -> Graph:
+        """Return the integer graph."""
+        return _Quantizer(self.typed, self.params, self.rounded).run(io_dtype)
+
+
+def _decide(
     graph: Graph,
     batches: Batches,
     held: list[np.ndarray],
     recipe: Recipe,
     *,
-    io_dtype: DType = DType.F32,
     progress: Callable[[int], None] | None = None,
-) -> Graph:
+) -> Decisions:
     graph = separate_fixed(graph)
     typed = separate_dtypes(graph, assign(graph, recipe))
     groups = find_groups(typed.graph, typed.dtypes, joined=find_repeats(typed.graph) if recipe.share_repeats else ())
@@ -114,7 +140,7 @@ def _quantize(
         means = {index: found.mean for index, found in moments.items()}
         biases = correct_biases(typed.graph, real_weights(typed.graph, rounded), means)
         rounded = {index: dataclasses.replace(rounded[index], bias=bias) for index, bias in biases.items()}
-    return _Quantizer(typed, params, rounded).run(io_dtype)
+    return Decisions(typed, groups, params, rounded)
 
 
 def _declared(graph: Graph, recipe: Recipe) -> list[Declared]:
@@ -138,7 +164,7 @@ def _transformed(graph: Graph, transform: Transform, held: list[np.ndarray], rec
     # an error of this rehearsal would come again, with the node's name, in the real run or in its planning
     with warnings.catch_warnings(), contextlib.suppress(EdgeqError):
         warnings.simplefilter("ignore")
-        noises = [output_noise(graph, _quantize(which, [tried], tried, plain), tried) for which in variants]
+        noises = [output_noise(graph, _decide(which, [tried], tried, plain).integers(), tried) for which in variants]
         return variants[int(np.argmin(noises))]
     return graph
 
@@ -153,7 +179,7 @@ def quantize_for_shape(graph: Graph) -> Graph:
     groups = find_groups(typed.graph)
     reaches = {index: 1 + (group % 1000) / 1000 for index, group in groups.of.items()}
     params = choose_params(typed, groups, {index: (-reach, reach) for index, reach in reaches.items()})
-    return _Quantizer(typed, params, round_weights(typed, params, [])).run(DType.F32)
+    return Decisions(typed, groups, params, round_weights(typed, params, [])).integers()
 
 
 def _checked(graph: Graph) -> Graph:

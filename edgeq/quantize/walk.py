@@ -7,7 +7,7 @@ rounded to their codes and weights as they were decided so far.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,14 +27,23 @@ CHUNK = 32  # samples that run at once
 
 Chunks = list[np.ndarray]  # a tensor's values, some samples in each
 Decide = Callable[[Node, LayerSamples], Rounded]
+Constants = Callable[[Node, Mapping[int, Chunks], Mapping[int, Chunks]], Mapping[int, np.ndarray]]
 
 
-@dataclass
-class _Flow:
-    """The values of the tensors that are still to be read: the float model's, and the quantized one's."""
+@dataclass(frozen=True, eq=False)
+class Visit:
+    """A node that the walk has just computed, with the values of its inputs and outputs: the float model's, and those
+    that the quantized model will have. Later visits drop what nothing reads any more."""
 
-    exact: dict[int, Chunks]
-    found: dict[int, Chunks]
+    node: Node
+    runners: list[Graph]  # the graph of each chunk
+    position: int  # of the node in them
+    exact: Mapping[int, Chunks]
+    found: Mapping[int, Chunks]
+
+    def compute(self, values: Mapping[int, Chunks], replaced: Mapping[int, np.ndarray]) -> dict[int, Chunks]:
+        """Return the node's outputs on other inputs; ``replaced`` are other constants, by the node's input position."""
+        return compute(self.runners, self.position, values, replaced)
 
 
 def fake_quantize(values: np.ndarray, params: QuantParams, dtype: DType) -> np.ndarray:
@@ -57,35 +66,56 @@ def round_layers(
     is called once for each weights tensor: layers that share one are decided together, on float inputs, before the
     walk begins.
     """
-    chunks = _chunks(graph, samples)
     shared = _shared_weights(graph)
     decided: dict[int, Rounded] = {}
     if shared:
+        chunks = _chunks(graph, samples)
         decided = {index: decide(nodes[0], _gathered(graph, chunks, nodes)) for index, nodes in shared.items()}
     rounded: dict[int, Rounded] = {}
+
+    def constants(node: Node, exact: Mapping[int, Chunks], found: Mapping[int, Chunks]) -> dict[int, np.ndarray]:
+        choice = decided.get(node.inputs[1]) or decide(node, _layer_samples(graph, node, [(node, exact, found)]))
+        rounded[node.outputs[0]] = choice
+        return quantized_constants(graph, node, choice)
+
+    for _ in walk(graph, samples, params=params, dtypes=dtypes, constants=constants):
+        pass
+    return rounded
+
+
+def walk(
+    graph: Graph,
+    samples: Sequence[np.ndarray],
+    *,
+    params: Mapping[int, QuantParams],
+    dtypes: Mapping[int, DType],
+    constants: Constants,
+) -> Iterator[Visit]:
+    """Compute both values of every tensor, node by node; ``constants`` gives those of each linear layer, quantized.
+
+    As many samples are taken as fit into memory.
+    """
+    chunks = _chunks(graph, samples)
     runners = [runner for runner, _ in chunks]
-    flow = _Flow({}, {})
+    exact: dict[int, Chunks] = {}
+    found: dict[int, Chunks] = {}
     for place, port in enumerate(graph.inputs):
         arrays = [feeds[place] for _, feeds in chunks]
-        flow.exact[port.tensor] = arrays
-        flow.found[port.tensor] = _coded(port.tensor, arrays, params, dtypes)
+        exact[port.tensor] = arrays
+        found[port.tensor] = coded(port.tensor, arrays, params, dtypes)
     last_use = {index: position for position, node in enumerate(runners[0].nodes) for index in node.inputs}
     for position, node in enumerate(runners[0].nodes):
-        replaced: dict[int, np.ndarray] = {}
-        if is_linear(graph, node):
-            weights = node.inputs[1]
-            choice = decided.get(weights) or decide(node, _layer_samples(graph, node, [(node, flow.exact, flow.found)]))
-            rounded[node.outputs[0]] = choice
-            replaced = _constants(graph, node, choice)
-        _advance(runners, position, flow.exact, {})
-        _advance(runners, position, flow.found, replaced)
-        for index in node.outputs:
-            flow.found[index] = _coded(index, flow.found[index], params, dtypes)
+        replaced = constants(node, exact, found) if is_linear(graph, node) else {}
+        exact |= compute(runners, position, exact, {})
+        found |= {
+            index: coded(index, arrays, params, dtypes)
+            for index, arrays in compute(runners, position, found, replaced).items()
+        }
+        yield Visit(node, runners, position, exact, found)
         for index in {*node.inputs, *node.outputs}:
             if last_use.get(index, -1) <= position:
-                flow.exact.pop(index, None)
-                flow.found.pop(index, None)
-    return rounded
+                exact.pop(index, None)
+                found.pop(index, None)
 
 
 def _chunks(graph: Graph, samples: Sequence[np.ndarray]) -> list[tuple[Graph, list[np.ndarray]]]:
@@ -106,16 +136,17 @@ def _chunks(graph: Graph, samples: Sequence[np.ndarray]) -> list[tuple[Graph, li
     return found
 
 
-def _coded(index: int, arrays: Chunks, params: Mapping[int, QuantParams], dtypes: Mapping[int, DType]) -> Chunks:
+def coded(index: int, arrays: Chunks, params: Mapping[int, QuantParams], dtypes: Mapping[int, DType]) -> Chunks:
+    """Return values as a tensor's codes stand for them; those of a tensor without parameters as they are."""
     if index not in params:
         return arrays
     return [fake_quantize(array, params[index], dtypes[index]) for array in arrays]
 
 
-def _advance(
-    runners: list[Graph], position: int, values: dict[int, Chunks], replaced: Mapping[int, np.ndarray]
-) -> None:
-    """Compute a node's outputs for every chunk; ``replaced`` are other constants, by the node's input position."""
+def compute(
+    runners: list[Graph], position: int, values: Mapping[int, Chunks], replaced: Mapping[int, np.ndarray]
+) -> dict[int, Chunks]:
+    """Return a node's outputs for every chunk; ``replaced`` are other constants, by the node's input position."""
     results: dict[int, Chunks] = {index: [] for index in runners[0].nodes[position].outputs}
     for number, runner in enumerate(runners):
         node = runner.nodes[position]
@@ -129,10 +160,10 @@ def _advance(
         with np.errstate(over="ignore", under="ignore"):
             for index, result in zip(node.outputs, node.op.reference(inputs), strict=True):
                 results[index].append(np.asarray(result))
-    values |= results
+    return results
 
 
-def _constants(graph: Graph, node: Node, rounded: Rounded) -> dict[int, np.ndarray]:
+def quantized_constants(graph: Graph, node: Node, rounded: Rounded) -> dict[int, np.ndarray]:
     """Return a layer's quantized weights and bias by input position."""
     shape = graph.tensors[node.inputs[1]].shape
     weights = from_rows(rounded.values, shape, node.op.weight_axis)
