@@ -370,3 +370,17 @@ REFUSED = (
 def test_options_out_of_range_are_refused(text):
     with pytest.raises(UsageError):
         parse(text, WeightFormat)
+
+
+def test_a_group_of_zeros_has_a_factor_of_zero():
+    weights = np.random.default_rng(3).standard_normal((2, 16))
+    weights[1, :8] = 0
+    grid = fit("codebook:1,group=8,pin_zero=never", weights)
+    assert grid.coding.group_scales[1, 0] == 0
+    assert not rounded(grid, weights)[1, :8].any()
+
+
+def test_a_group_with_half_the_scale_has_half_the_factor_whatever_float32_rounds():
+    for largest in np.random.default_rng(3).uniform(1, 2, 20):
+        coding = fit("nf4:8,factors=m2", largest * np.repeat([[1, 0.5]], 8, axis=1)).coding
+        assert coding.group_scales.tolist() == [[128, 64]]
