@@ -41,7 +41,7 @@ from edgeq.ops.tanh import Tanh
 from edgeq.ops.transpose import Transpose
 from edgeq.quantize import gaussian
 from edgeq.quantize.declared import Around, Declared, Within
-from edgeq.quantize.propagate import Moments, propagate, ranges_without_data
+from edgeq.quantize.propagate import Moments, propagate
 
 DRAWS = np.random.default_rng(1).standard_normal(1_000_000)
 SAMPLES = 300
@@ -176,16 +176,22 @@ def gated() -> Graph:
     return build.graph(build.node(Mul(), z, n))
 
 
+def ranges(graph: Graph, declared: Declared, *, sigmas: float = 6) -> dict[int, tuple[float, float]]:
+    found = propagate(graph, inputs=[declared], sigmas=sigmas)
+    return {index: moments.range for index, moments in found.items()}
+
+
 def test_ranges_span_six_deviations_and_what_activations_leave():
     build = Builder()
     x = build.input(1, 3)
     y = build.node(FullyConnected(activation=Activation.RELU6), x, build.constant(9 * np.eye(3)), ABSENT)
     z = build.node(FullyConnected(), x, build.constant(np.eye(3)[:1]), build.constant([1.0]))
-    assert ranges_without_data(build.graph(y, z), inputs=[Around(0, 2)]) == {x: (-12, 12), y: (0, 6), z: (-11, 13)}
-    found = ranges_without_data(build.graph(y, z), inputs=[Within(-1, 2)], sigmas=1)
+    found = ranges(build.graph(y, z), Around(0, 2))
+    assert found == {x: (-12, 12), y: (0, 6), z: (-11, 13)}
+    found = ranges(build.graph(y, z), Within(-1, 2), sigmas=1)
     assert found[x] == pytest.approx((0.5 - 3 / np.sqrt(12), 0.5 + 3 / np.sqrt(12)))
-    assert ranges_without_data(build.graph(y, z), inputs=[Within(-1, 2)])[x] == (-1, 2)
-    low, high = ranges_without_data(gated(), inputs=[Around(0, 1)])[gated().outputs[0].tensor]
+    assert ranges(build.graph(y, z), Within(-1, 2))[x] == (-1, 2)
+    low, high = ranges(gated(), Around(0, 1))[gated().outputs[0].tensor]
     assert -1 <= low < 0 < high <= 1
 
 
