@@ -29,8 +29,10 @@ class Engine:
     tensors: Callable[[Codes], dict[str, np.ndarray]] | None = None
 
     def runner(self, model: api.Model) -> Runner:
-        """Return a function from real inputs to real outputs, many inferences at once."""
-        return api.runner(model, lambda codes: self.run(codes, False))
+        """Return a function from inputs to outputs as the source model declares them, many inferences at once."""
+        return lambda feeds: [
+            model.decode(result.outputs) for result in self.run([model.encode(feed) for feed in feeds], False)
+        ]
 
 
 @contextmanager

@@ -120,7 +120,8 @@ def _evaluate(
         if read_float(model) is None:
             integers = open_model(model, board=board)
             engine = opened.enter_context(open_engine(integers, board=board, ssh=ssh, toolchain=toolchain))
-            subject = api.subject_of(integers, data, labels=labels, run=engine.runner(integers))
+            run = api.runner(integers, lambda codes: engine.run(codes, False))
+            subject = api.subject_of(integers, data, labels=labels, run=run)
         elif board is not None or ssh is not None:
             raise UsageError(f"{str(model)!r} is a float model, a board runs integers", hint="convert it first")
         else:
