@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeq.errors import UsageError
+from edgeq.quantize.methods import codebook
 from edgeq.quantize.methods.codebook import Codebook
 from edgeq.quantize.methods.kmeans import Points, linear_start, lloyd, optimum, plus_plus_start, quantile_start
 
@@ -121,3 +122,20 @@ def test_wide_entries_are_finer():
         for grid in (Codebook(bits=6, wide=wide).fit(weights) for wide in (False, True))
     ]
     assert errors[1] < 0.97 * errors[0]
+
+
+def test_zero_is_an_entry_where_a_channel_is_zeros():
+    weights = np.random.default_rng(1).uniform(0.5, 9, (12, 30))
+    weights[5] = 0
+    grid = Codebook(bits=2).fit(weights)
+    assert not grid.values(grid.nearest(weights))[5].any()
+
+
+def test_table_and_scales_are_fitted_to_each_other_twice(monkeypatch):
+    weights = np.random.default_rng(1).standard_normal((20, 60))
+    errors = []
+    for rounds in (1, codebook._ROUNDS):
+        monkeypatch.setattr(codebook, "_ROUNDS", rounds)
+        grid = Codebook(wide=True).fit(weights)
+        errors.append(np.sum((grid.values(grid.nearest(weights)) - weights) ** 2))
+    assert errors[1] < 0.99 * errors[0]

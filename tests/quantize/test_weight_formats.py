@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -210,6 +212,16 @@ def test_best_scale_is_never_worse_than_the_largest_weights():
                   for clip in ("mse", "minmax")]  # fmt: skip
         assert np.all(errors[0] <= errors[1] * (1 + 1e-6))
         assert errors[0].sum() < 0.98 * errors[1].sum()
+
+
+def test_best_scale_is_as_good_as_that_of_a_dense_search():
+    weights = np.random.default_rng(2).standard_t(3, (10, 200))
+    for text, levels in (("int:4,exponent=2", 7), ("pot:4", 64)):
+        tried = np.abs(weights).max(axis=1) / levels * np.linspace(0.1, 1.4, 250)[:, np.newaxis]
+        grid = fit(text, weights)
+        errors = [np.sum((rounded(replace(grid, scales=scales), weights) - weights) ** 2, axis=1) for scales in tried]
+        found = np.sum((rounded(grid, weights) - weights) ** 2, axis=1)
+        assert found.sum() < 1.002 * np.min(errors, axis=0).sum()
 
 
 def test_ternary_optimum_is_never_worse_than_the_heuristic_and_is_the_brute_force():
