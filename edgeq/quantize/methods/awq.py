@@ -29,11 +29,12 @@ class Awq(Transform):
     """Multiply column c of a layer's weights by s = mean|x[c]|^a and divide the layer before by it.
 
     Of 20 exponents a from 0 to 1 each layer takes the one whose weights, rounded in the format ``weights``, change its
-    outputs least, squared, over the samples. The format is spelled as in a recipe with semicolons for commas, as in
-    ``int:bits=4;group=64``. Channels near an upper bound stay as ``cle:relu6=keep`` leaves them. Source: Lin et al.,
-    "AWQ: activation-aware weight quantization for on-device LLM compression and acceleration", arXiv 2306.00978. Left
-    out: inputs that several layers read, the search for clips, which belongs to formats, and depthwise layers, whose
-    steps per channel a factor does not change.
+    outputs least over the samples: squared errors, over the power of each output channel. The format is spelled as in a
+    recipe with semicolons for commas, as in ``int:bits=4;group=64``. Channels near an upper bound stay as
+    ``cle:relu6=keep`` leaves them. Source: Lin et al., "AWQ: activation-aware weight quantization for on-device LLM
+    compression and acceleration", arXiv 2306.00978, which has no division by power. Left out: inputs that several
+    layers read, the search for clips, which belongs to formats, and depthwise layers, whose steps per channel a factor
+    does not change.
     """
 
     name: ClassVar[str] = "awq"
@@ -74,12 +75,16 @@ def _normalized(magnitudes: np.ndarray, exponent: float) -> np.ndarray:
 
 
 def _loss(rows: np.ndarray, divisors: np.ndarray, products: np.ndarray, chosen: WeightFormat) -> float:
-    """Return the mean squared change of outputs when rows (O, K) are rounded with columns multiplied by divisors."""
+    """Return how much outputs change when rows (O, K) are rounded with columns multiplied by divisors.
+
+    Squared, over the power of each output channel: what reads a small channel makes up for its size.
+    """
     spread = np.tile(divisors, rows.shape[1] // len(divisors))  # (K,)
     scaled = rows * spread
     grid = chosen.fit(scaled)
     error = grid.values(grid.nearest(scaled)) / spread - rows
-    return float(np.sum((error @ products) * error))
+    powers = np.sum((rows @ products) * rows, axis=1)  # (O,)
+    return float(np.sum(np.sum((error @ products) * error, axis=1) / np.where(powers > 0, powers, 1)))
 
 
 def _input_products(graph: Graph, samples: Samples, layers: Mapping[int, Node]) -> dict[int, np.ndarray]:
