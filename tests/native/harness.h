@@ -34,6 +34,7 @@ typedef struct harness {
 typedef struct kernel_check {
   void (*run)(harness *h);
   void (*bench)(harness *h);
+  bool defines; /* run compares with a definition of its own, so that the scalar kernel is checked, too */
 } kernel_check;
 
 /* A number from low to high, each as likely. */

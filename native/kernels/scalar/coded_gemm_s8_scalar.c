@@ -167,7 +167,7 @@ static void sum_rows(uint64_t *sums, const int8_t *x, size_t x_stride, const eq_
   const size_t row_bytes = ((size_t)k * (size_t)w->bits + 7) / 8, c = (size_t)channel;
   const int32_t group = w->group == 0 ? k : w->group;
   const size_t groups = w->group == 0 ? 0 : ((size_t)k + (size_t)group - 1) / (size_t)group;
-  const int16_t *levels = w->levels + c * w->levels_step;
+  const int16_t *levels = w->levels_step == 0 ? w->levels : w->levels + c * w->levels_step;
   for (int32_t r = 0; r < m; r++) sums[r] = 0;
   for (int32_t g = 0, first = 0; first < k; g++) {
     const int32_t end = k - first < group ? k : first + group;
