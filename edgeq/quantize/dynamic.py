@@ -19,6 +19,7 @@ from edgeq.ir.graph import ABSENT, Graph, Node, Tensor
 from edgeq.ops.dynamic_linear import DynamicLinear, bias_tensor
 from edgeq.ops.dynamic_quantize import DynamicQuantize, dynamic_outputs
 from edgeq.ops.dynamic_rows import RowRange
+from edgeq.ops.folding import quant_of
 from edgeq.rewrite.dead import remove_dead
 
 LAYERS = ("conv2d", "depthwise_conv2d", "fully_connected")
@@ -69,10 +70,11 @@ class _Rewriter:
         """Say whether a node is a linear layer of static codes with constant, symmetric int8 weights."""
         if node.op.name not in LAYERS:
             return False
-        x, w = self.graph.tensors[node.inputs[0]], self.graph.tensors[node.inputs[1]]
-        static = x.dtype in (DType.S8, DType.S16) and x.quant is not None
-        plain = w.dtype is DType.S8 and w.data is not None and w.quant is not None and not any(w.quant.zero_points)
-        return static and plain
+        x, w, *bias = self.graph.input_tensors(node)
+        if x is None or w is None or w.quant is None or any(w.quant.zero_points) or w.dtype is not DType.S8:
+            return False
+        constant = w.is_constant and all(tensor is None or tensor.is_constant for tensor in bias)
+        return constant and x.dtype in (DType.S8, DType.S16) and x.quant is not None
 
     def _rows_of(self, node: Node) -> int:
         """Return how many rows the input of a layer has."""
@@ -83,26 +85,21 @@ class _Rewriter:
         pointwise = node.op.name == "conv2d" and w.shape[1:3] == (1, 1) and w.shape[3] == x.shape[3] and same_size
         return x.elements // x.shape[3] if self.rows is Rows.TOKEN and pointwise else x.shape[0]
 
-    def _readers(self, index: int) -> Iterator[tuple[Node, int] | None]:
-        """List the nodes that read a tensor, through reshapes, with its name there; None for a model output."""
+    def _readers(self, index: int) -> Iterator[Node | None]:
+        """List the nodes that read a tensor, through reshapes; None for a model output."""
         if index in self.exposed:
             yield None
         for node in self.consumers.get(index, ()):
             if node.op.name == "reshape":
                 yield from self._readers(node.outputs[0])
             else:
-                yield node, index
+                yield node
 
     def _stays_dynamic(self, node: Node, rows: int) -> bool:
         """Say whether all that read a layer's result are layers that take it with its rows."""
         readers = list(self._readers(node.outputs[0]))
         return bool(readers) and all(
-            reader is not None
-            and self._is_layer(reader[0])
-            and reader[0].inputs.count(reader[1]) == 1
-            and reader[0].inputs[0] == reader[1]
-            and self._rows_of(reader[0]) == rows
-            for reader in readers
+            reader is not None and self._is_layer(reader) and self._rows_of(reader) == rows for reader in readers
         )
 
     def _add_layer(self, node: Node) -> None:
@@ -136,11 +133,11 @@ class _Rewriter:
 
     def _bias(self, node: Node) -> int:
         """Return the bias of a layer in codes of one scale, ABSENT where there is none."""
-        index = node.inputs[2] if len(node.inputs) > 2 else ABSENT
-        bias = self.graph.tensor(index)
-        if bias is None or bias.data is None or bias.quant is None:
+        bias = self.graph.tensor(node.inputs[2]) if len(node.inputs) > 2 else None
+        if bias is None or bias.data is None:
             return ABSENT
-        found = bias_tensor(f"{bias.name}/{node.name}", bias.data.reshape(-1) * np.array(bias.quant.scales))
+        scales = np.array(quant_of(bias, "bias").scales)
+        found = bias_tensor(f"{bias.name}/{node.name}", bias.data.reshape(-1) * scales)
         return ABSENT if found is None else self._add(found)
 
     def _add_dynamic(self, index: int, rows: int, name: str) -> tuple[int, int]:

@@ -219,6 +219,17 @@ def test_a_bias_beside_which_a_row_is_nothing_is_kept():
     np.testing.assert_allclose(found[1], ordinary, atol=np.abs(ordinary).max() / 250)
 
 
+@pytest.mark.parametrize("source", list(RowRange), ids=lambda source: source.name.lower())
+def test_the_largest_sums_are_not_cut(source):
+    """Codes 255 from their zero point (127 if symmetric) with weights of one sign."""
+    quant = QuantParams.of(1 / 64)
+    w = Tensor("w", (1, 16), DType.S8, quant, np.full((1, 16), 127, np.int8))
+    symmetric = source is RowRange.SYMMETRIC
+    step = fold(FullyConnected(), (1, 16), w, None, rows=1, source=source, target=(DType.S16, QuantParams.of(0.25)))
+    (found,) = step.reference_q([np.full((1, 16), 127, np.int8), np.array([(*UNIT, 0 if symmetric else -128)])])
+    assert found.item() == (127 if symmetric else 255) * 127
+
+
 @pytest.mark.parametrize("activation", list(Activation), ids=lambda activation: activation.name.lower())
 def test_activations_clamp_at_their_real_bounds(activation):
     w, real, b = weights(32, 24)
