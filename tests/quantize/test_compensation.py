@@ -236,6 +236,12 @@ def test_gptq_beats_nearest_on_nearly_every_layer_with_correlated_inputs(act_ord
     assert np.mean(ratios) < 0.75
 
 
+def test_inputs_with_large_squares_come_first_whatever_the_size_of_their_group():
+    assert Gptq()._order(np.array([[1.0, 9, 4]])).tolist() == [1, 2, 0]
+    assert Gptq()._order(np.array([[1.0, 9, 4], [100, 700, 800], [0, 0, 0]])).tolist() == [1, 2, 0]
+    assert Gptq(act_order=False)._order(np.array([[1.0, 9, 4]])).tolist() == [0, 1, 2]
+
+
 def gptq_by_definition(weights: np.ndarray, hessian: np.ndarray, grid: Grid, damping: float) -> np.ndarray:
     """Round column by column, each time solving for the columns left, without a Cholesky factor or blocks (OBQ)."""
     depth = len(hessian)
