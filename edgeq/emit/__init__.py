@@ -1,2 +1,2 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Plan to C source."""
+"""Models for other tools: a Plan as C source, a quantized Graph as a .tflite."""
