@@ -81,9 +81,9 @@ SECTIONS = (
     ("steps", "step records in execution order"),
     ("operands", "u16 tensor numbers that the steps refer to"),
     ("ports", "port records: the model's inputs, then its outputs"),
-    ("params", "the steps' parameter structs (ops.h), each 4-byte aligned"),
+    ("params", "the steps' parameter structs (ops.h), each 4-byte aligned; steps may share one"),
     ("constants", "weights, biases, multipliers and tables, each 16-byte aligned"),
-    ("metadata", "UTF-8 JSON for host tools: names, shapes, scales; the device ignores it"),
+    ("metadata", "bzip2 of UTF-8 JSON, or plain, for host tools: names, shapes, scales; the device ignores it"),
     ("golden", "optional: a CRC-32 per step of a self-test run on the golden input, then that input; empty if none"),
     ("signature", "optional: key id (8 bytes) and ed25519 signature (64 bytes) of the header; empty if none"),
 )

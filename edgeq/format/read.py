@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import bz2
 import dataclasses
 import json
 import math
@@ -22,6 +23,8 @@ from edgeq.ops import step_of_code
 from edgeq.ops.base import Shape
 from edgeq.ops.packing import LAYOUT_NAMES
 
+MAX_METADATA_BYTES = 1 << 28  # after decompression: 65535 steps and tensors with scales for every channel have less
+
 
 def is_model(data: bytes) -> bool:
     """Say whether the bytes start like a model file."""
@@ -36,7 +39,8 @@ def read_model(data: bytes) -> Plan:
     except EdgeqError:
         raise
     except (
-        struct.error, KeyError, IndexError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError
+        struct.error, KeyError, IndexError, ValueError, TypeError, AttributeError, ArithmeticError, RecursionError,
+        OSError,
     ) as error:  # fmt: skip
         raise ModelFormatError(f"the model file contradicts itself: {error!r}") from None
 
@@ -76,7 +80,7 @@ def _check_sections(data: bytes, header: dict[str, Any]) -> None:
 def _read(data: bytes, header: dict[str, Any]) -> Plan:
     _check_sections(data, header)
     sections = {name: data[header[f"{name}_offset"] :][: header[f"{name}_size"]] for name, _ in layout.SECTIONS}
-    metadata = json.loads(sections["metadata"])
+    metadata = parse_metadata(sections["metadata"])
     values = _values(sections, metadata["values"])
     ports = _ports(sections, metadata["ports"], values)
     _expect(len(metadata["steps"]) == header["step_count"], "another number of steps in the metadata")
@@ -98,6 +102,19 @@ def _read(data: bytes, header: dict[str, Any]) -> Plan:
         keeps_tensors=bool(header["flags"] & layout.FLAG_KEEPS_TENSORS),
         layout=header["layout"],
     )
+
+
+def parse_metadata(section: bytes) -> Any:
+    """Return what the metadata section says; bzip2 or, in files of earlier versions, plain JSON.
+
+    Raises ModelFormatError, OSError or ValueError for other bytes.
+    """
+    if not section.startswith(b"BZh"):
+        return json.loads(section)
+    reader = bz2.BZ2Decompressor()
+    text = reader.decompress(section, MAX_METADATA_BYTES)
+    _expect(reader.eof, f"metadata that are cut short or have more than {MAX_METADATA_BYTES} bytes")
+    return json.loads(text)
 
 
 def _values(sections: dict[str, bytes], described: list[Any]) -> tuple[Value, ...]:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import bz2
 import json
 import zlib
 
@@ -24,6 +25,7 @@ def write_model(plan: Plan, *, board_class: int = 0, model_version: int = 0) -> 
         )
     pool = ConstantPool()
     params = bytearray()
+    params_offsets: dict[bytes, int] = {}  # equal parameters are stored once
     operands: list[int] = []
     steps = bytearray()
     for planned in plan.steps:
@@ -34,11 +36,12 @@ def write_model(plan: Plan, *, board_class: int = 0, model_version: int = 0) -> 
             output_count=len(planned.outputs),
             parts=planned.parts if planned.parts > 1 else 0,
             first_operand=len(operands),
-            params_offset=len(params),
+            params_offset=params_offsets.setdefault(packed, len(params)),
             scratch_offset=planned.scratch_offset,
             scratch_bytes=planned.scratch_bytes,
         )
-        params += packed
+        if params_offsets[packed] == len(params):
+            params += packed
         operands += [*planned.inputs, *planned.outputs]
     locations = [
         value.offset if value.data is None else pool.add(value.data)[0] | layout.CONSTANT_BIT for value in plan.values
@@ -51,7 +54,7 @@ def write_model(plan: Plan, *, board_class: int = 0, model_version: int = 0) -> 
         "ports": b"".join(_port(plan, port) for port in (*plan.inputs, *plan.outputs)),
         "params": bytes(params),
         "constants": bytes(pool.data),
-        "metadata": json.dumps(_metadata(plan), separators=(",", ":"), ensure_ascii=True).encode(),
+        "metadata": bz2.compress(json.dumps(_metadata(plan), separators=(",", ":"), ensure_ascii=True).encode()),
         "golden": b"",
         "signature": b"",
     }

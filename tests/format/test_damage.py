@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import bz2
 import dataclasses
 import json
 import struct
@@ -19,7 +20,7 @@ from edgeq.compile.plan import Plan
 from edgeq.compile.planner import make_plan
 from edgeq.errors import EdgeqError, ModelFormatError
 from edgeq.format import layout
-from edgeq.format.read import read_model
+from edgeq.format.read import parse_metadata, read_model
 from edgeq.format.write import write_model
 from edgeq.ops.add import Add
 from edgeq.ops.base import Rounding
@@ -127,18 +128,37 @@ METADATA = st.recursive(
 def test_strange_metadata_give_one_kind_of_error(data: st.DataObject) -> None:
     header = layout.HEADER.unpack(_small()[1], 0)
     start, size = header["metadata_offset"], header["metadata_size"]
-    metadata = json.loads(_small()[1][start : start + size])
+    metadata = parse_metadata(_small()[1][start : start + size])
     key = data.draw(st.sampled_from(sorted(metadata)))
     if data.draw(st.booleans()) or not isinstance(metadata[key], list) or not metadata[key]:
         metadata[key] = data.draw(METADATA)
     else:
         metadata[key][data.draw(st.integers(0, len(metadata[key]) - 1))] = data.draw(METADATA)
-    _refused(_with_metadata(json.dumps(metadata).encode()))
+    text = json.dumps(metadata).encode()
+    _refused(_with_metadata(bz2.compress(text) if data.draw(st.booleans()) else text))
 
 
-@pytest.mark.parametrize("text", [b"", b"[", b"[" * 100000, b"\xff\xfe", b"null", b"[]", b"{}", b'"x"', b"1e999"])
+STRANGE = [b"", b"[", b"[" * 100000, b"\xff\xfe", b"null", b"[]", b"{}", b'"x"', b"1e999"]
+CUT = [b"BZh", b"BZh9", bz2.compress(b"{}")[:-1], bz2.compress(b"{}").replace(b"1AY", b"1BY")]
+
+
+@pytest.mark.parametrize("text", [*STRANGE, *map(bz2.compress, STRANGE), *CUT])
 def test_metadata_that_is_no_description_is_refused(text: bytes) -> None:
     assert _refused(_with_metadata(text))
+
+
+def test_metadata_that_grow_without_end_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("edgeq.format.read.MAX_METADATA_BYTES", 1 << 16)
+    with pytest.raises(ModelFormatError, match="more than 65536 bytes"):
+        read_model(_with_metadata(bz2.compress(bytes(1 << 20))))
+
+
+def test_plain_metadata_of_earlier_versions_are_read() -> None:
+    data = _small()[1]
+    header = layout.HEADER.unpack(data, 0)
+    packed = data[header["metadata_offset"] :][: header["metadata_size"]]
+    plain = _with_metadata(bz2.decompress(packed))
+    assert write_model(read_model(plain)) == data
 
 
 def _with_metadata(text: bytes) -> bytes:

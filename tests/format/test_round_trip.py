@@ -6,16 +6,22 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+from graphbuilder import Builder
 from graphs import graph_of_case, rounding_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from loader import open_status
 
 from edgeq.compile.planner import make_plan
+from edgeq.format import layout
+from edgeq.format.params import params_bytes
 from edgeq.format.read import read_model
 from edgeq.format.write import write_model
 from edgeq.ops import all_ops
 from edgeq.ops.base import Op, Rounding
+from edgeq.ops.logistic import Logistic
+from edgeq.ops.lut import LutStep
+from edgeq.quantize.static import quantize_for_shape
 
 OPS = [op for op in all_ops() if op.name != "dequantize"]  # the float boundary has no integer form
 
@@ -46,3 +52,14 @@ def test_a_written_model_reads_back_whole(
         rounding.value,
     )
     assert [planned.name for planned in loaded.steps] == [planned.name for planned in plan.steps]
+
+
+def test_steps_with_equal_parameters_share_them() -> None:
+    b = Builder()
+    x = b.input(1, 8)
+    graph = quantize_for_shape(b.graph(*[b.node(Logistic(), x) for _ in range(3)]))
+    data = write_model(make_plan(graph, rounding=Rounding.NATIVE))
+    header = layout.HEADER.unpack(data, 0)
+    assert (header["step_count"], header["params_size"]) == (3, params_bytes(LutStep))
+    assert open_status(data) == "EQ_OK"
+    assert len({planned.step.table.tobytes() for planned in read_model(data).steps}) == 1

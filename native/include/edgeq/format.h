@@ -63,11 +63,11 @@ typedef struct eq_header_record {
   uint32_t operands_size; /* bytes of that section */
   uint32_t ports_offset; /* port records: the model's inputs, then its outputs */
   uint32_t ports_size; /* bytes of that section */
-  uint32_t params_offset; /* the steps' parameter structs (ops.h), each 4-byte aligned */
+  uint32_t params_offset; /* the steps' parameter structs (ops.h), each 4-byte aligned; steps may share one */
   uint32_t params_size; /* bytes of that section */
   uint32_t constants_offset; /* weights, biases, multipliers and tables, each 16-byte aligned */
   uint32_t constants_size; /* bytes of that section */
-  uint32_t metadata_offset; /* UTF-8 JSON for host tools: names, shapes, scales; the device ignores it */
+  uint32_t metadata_offset; /* bzip2 of UTF-8 JSON, or plain, for host tools: names, shapes, scales; the device ignores it */
   uint32_t metadata_size; /* bytes of that section */
   uint32_t golden_offset; /* optional: a CRC-32 per step of a self-test run on the golden input, then that input; empty if none */
   uint32_t golden_size; /* bytes of that section */
