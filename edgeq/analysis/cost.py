@@ -17,6 +17,7 @@ from edgeq.format.write import write_model
 from edgeq.ir.dtypes import DType
 from edgeq.ir.graph import ABSENT, Graph
 from edgeq.ops.base import step_fields
+from edgeq.ops.coded_conv2d import CodedConv2dStep
 from edgeq.paths import read_bytes
 from edgeq.pipeline import is_quantized, plan_without_data, read_plan, read_source
 
@@ -176,6 +177,8 @@ def cost_of_plan(
 
 
 def _constant_elements(planned: PlannedStep, names: Iterable[str]) -> int:
+    if isinstance(planned.step, CodedConv2dStep):  # several weights in a byte
+        return planned.step.output[3] * (planned.step.depth + 1)
     fields = step_fields(type(planned.step))
     return sum(
         int(getattr(planned.step, name).size) for name, _, constant in fields if constant is not None and name in names

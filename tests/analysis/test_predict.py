@@ -5,7 +5,10 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
 import pytest
+from coded_layers import coded_layer
+from graphs import graph_of_case
 from small_models import small_plan
 
 from edgeq.analysis import predict as module
@@ -23,7 +26,9 @@ from edgeq.analysis.predict import (
     step_cycles,
 )
 from edgeq.board import board_names, load_board
+from edgeq.compile.planner import make_plan
 from edgeq.device.cycle_model import CORES
+from edgeq.ops.base import Rounding
 from edgeq.paths import demo_dir
 
 PLAN = small_plan()
@@ -111,3 +116,15 @@ def test_each_step_is_predicted_with_the_table_of_the_core() -> None:
     found = predict(PLAN, load_board("raspberry-pi-4"))
     assert found is not None
     assert found.steps == tuple(step_cycles(PLAN, planned, table) for planned in PLAN.steps)
+
+
+@pytest.mark.parametrize(("name", "cycles"), [("int4", 2.0), ("ternary", 2.0), ("log4", 8.0), ("fp8", 8.0)])
+def test_layers_with_low_bits_cost_what_their_scalar_kernel_does(name: str, cycles: float) -> None:
+    case = coded_layer(name, np.random.default_rng(0))
+    plan = make_plan(graph_of_case(case), rounding=Rounding.NATIVE)
+    (planned,) = plan.steps
+    outputs = 3 * 5 * 5 * 6  # OTHER's cost in TABLE
+    assert step_cycles(plan, planned, TABLE) == outputs + cycles * planned.step.macs()
+    cost = cost_of_plan(plan, model_bytes=0, board=load_board("raspberry-pi-4"))
+    assert (cost.parameters, cost.macs) == (6 * 3 * 3 * 8 + 6, 25 * 6 * 72)
+    assert cost.time is not None

@@ -7,6 +7,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+from coded_layers import FORMATS, coded_layer
 from device.plans import program
 from graphs import graph_of_case, random_codes, rounding_for
 from isas import Cpu, assert_same, each_emulated_cpu, each_emulated_isa, emulated_board, forced_isa, run_emulated
@@ -126,6 +127,20 @@ OPERATORS = [op.name for op in all_ops() if op.name not in BOUNDARY_ONLY]
 @each_emulated_isa
 def test_operators_equal_the_twin(cpu: Cpu, isa: str) -> None:
     _check_operators(cpu, isa, OPERATORS[:: SHARE if isa == "scalar" else 1], FEW)
+
+
+@each_emulated_cpu
+def test_layers_with_low_bits_equal_the_twin(cpu: Cpu) -> None:
+    """The interpreter on every CPU; tables of all ISAs have the scalar kernel."""
+    rng = np.random.default_rng(6)
+    cases = []
+    for name in FORMATS:
+        plan = make_plan(graph_of_case(coded_layer(name, rng, group=40)), rounding=Rounding.NATIVE)
+        inputs = [rng.integers(-128, 128, plan.inputs[0].shape).astype(np.int8)]
+        cases.append((Model(plan, write_model(plan)), inputs, run_reference(plan, inputs, crcs=True)))
+    found = run_emulated(cpu, cpu.isas[-1], [(model, [inputs]) for model, inputs, _ in cases])
+    for name, (_, _, expected), (result,) in zip(FORMATS, cases, found, strict=True):
+        assert_same(result, expected, f"{name}: {cpu.cpu}")
 
 
 @pytest.mark.slow

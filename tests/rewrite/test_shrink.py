@@ -3,16 +3,21 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 
 import numpy as np
 import pytest
+from coded_layers import FORMATS, coded_layer, with_weights
 from intgraph import IntBuilder, assert_equal_runs, macs
 
-from edgeq.ir.graph import Graph
+from edgeq.ir.coding import CodeKind, Coding
+from edgeq.ir.dtypes import DType
+from edgeq.ir.graph import Graph, Node, Port
 from edgeq.ir.qparams import QuantParams
 from edgeq.ops.add import Add, Sub
-from edgeq.ops.base import Rounding
+from edgeq.ops.base import Case, Rounding
+from edgeq.ops.coded_weights import has_coding
 from edgeq.ops.concatenation import Concatenation
 from edgeq.ops.logistic import Logistic
 from edgeq.ops.mean import Mean
@@ -21,6 +26,7 @@ from edgeq.ops.pad import Pad
 from edgeq.ops.pool import AveragePool2d, MaxPool2d
 from edgeq.ops.relu import Relu
 from edgeq.ops.reshape import Reshape
+from edgeq.rewrite.duplicates import merge_duplicates
 from edgeq.rewrite.shrink import shrink
 
 SEEDS = 12
@@ -95,3 +101,46 @@ def test_ports_keep_their_shapes_and_a_second_run_changes_nothing(kind: Callable
         assert (before.name, graph.tensors[before.tensor].shape) == (after.name, shrunk.tensors[after.tensor].shape)
     again = shrink(shrunk, rounding=Rounding.NATIVE).graph
     assert [tensor.shape for tensor in again.tensors] == [tensor.shape for tensor in shrunk.tensors]
+
+
+def _dead_inputs(case: Case) -> Graph:
+    """Put a 1x1 convolution, some of whose channels are constant or unread, before a coded layer and one behind it."""
+    build = IntBuilder(np.random.default_rng(0))
+    x = build.conv(build.input(1, 5, 5, 3), 8, dead=0.6, stride=(1, 1), padding="valid")
+    weights, bias = (tensor for tensor in case.inputs[1:] if tensor is not None)
+    build.tensors += [weights, bias]
+    count = len(build.tensors)
+    y = build.node(case.op, x, count - 2, count - 1, quant=case.outputs[0].quant)
+    return build.graph(build.conv(y, 4, dead=0.5, stride=(1, 1), padding="valid"))
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_layers_with_low_bits_keep_their_weights(name: str) -> None:
+    """Outer taps, an input channel and an output channel of code 0, which seldom stands for 0."""
+    rng = np.random.default_rng(4)
+    case = coded_layer(name, rng)
+    weights = case.inputs[1]
+    assert weights is not None
+    assert weights.data is not None
+    codes = weights.data.copy()
+    codes[:, 0], codes[..., 2], codes[1] = 0, 0, 0
+    graph = _dead_inputs(with_weights(case, data=codes))
+    shrunk = shrink(graph, rounding=Rounding.NATIVE).graph
+    kept = [t for node in shrunk.nodes for t in shrunk.input_tensors(node) if t is not None and has_coding(t)]
+    assert [(t.shape, t.coding is weights.coding) for t in kept] == [((6, 3, 3, 8), True)]
+    assert_equal_runs(graph, shrunk, rng, rounding=Rounding.NATIVE)
+
+
+def test_equal_codes_of_other_meanings_are_no_duplicates() -> None:
+    case = coded_layer("int4", np.random.default_rng(4))
+    source, weights, bias = case.inputs
+    assert source is not None
+    assert weights is not None
+    assert bias is not None
+    other = dataclasses.replace(weights, coding=Coding(CodeKind.UNSIGNED, 4))
+    tensors = (source, weights, other, bias, case.outputs[0], dataclasses.replace(case.outputs[0], name="z"))
+    nodes = (Node("a", case.op, (0, 1, 3), (4,)), Node("b", case.op, (0, 2, 3), (5,)))
+    ports = [Port(name, index, DType.S8) for name, index in (("y", 4), ("z", 5))]
+    graph = Graph("test", tensors, nodes, (Port("x", 0, DType.S8),), tuple(ports))
+    merged = merge_duplicates(graph)
+    assert [merged.tensors[node.inputs[1]].coding for node in merged.nodes] == [weights.coding, other.coding]
