@@ -19,6 +19,7 @@ from edgeq.ir.fixed_point import (
     rdp,
     recip1p,
     requant,
+    requant_wide,
     rescale,
     round_away,
     saturating_shift_left,
@@ -205,6 +206,25 @@ def test_16_bit_requantization_is_equal_in_c_and_saturates(shim):
         shifts = np.full(x.size, shift, np.int32)
         expected = np.clip(requant(x, m, shift, Mode.INT16), INT32_MIN, INT32_MAX)
         assert np.array_equal(shim("requant_int16", x, m, shifts), expected)
+
+
+@pytest.mark.parametrize("mode", [Mode.SINGLE, Mode.EXACT])
+def test_wide_requantization_is_equal_in_c_and_rounds_the_whole_product(shim, mode):
+    rng = np.random.default_rng(6)
+    x = np.concatenate([rng.integers(-(2**47) + 1, 2**47, 500), EDGES.astype(np.int64), EDGES.astype(np.int64) << 15])
+    m = rng.integers(2**30, 2**31, x.size).astype(np.int32)
+    m[::7], m[1::7], m[2::7] = INT32_MAX, 2**30, 0
+    for shift in range(-31, 15):
+        found = requant_wide(x, m, np.full(x.size, shift), mode)
+        total = 31 - shift
+        products = [int(value) * int(factor) for value, factor in zip(x, m, strict=True)]
+        magnitudes = [abs(product) if mode is Mode.EXACT else product for product in products]
+        rounded = [(magnitude + (1 << (total - 1))) >> total for magnitude in magnitudes]
+        if mode is Mode.EXACT:
+            rounded = [-value if product < 0 else value for value, product in zip(rounded, products, strict=True)]
+        assert found.tolist() == rounded
+        in_c = shim("requant_wide", x, m, np.full(x.size, shift, np.int32), int(mode))
+        assert np.array_equal(in_c, np.clip(found, INT32_MIN, INT32_MAX))
 
 
 @pytest.mark.parametrize("integer_bits", [0, 1, 4, 5, 6, 12])

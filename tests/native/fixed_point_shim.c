@@ -44,6 +44,15 @@ void shim_requant_int16(int32_t *out, const int64_t *x, const int32_t *m, const 
   for (int32_t i = 0; i < n; i++) out[i] = eq_requant_int16(x[i], m[i], shift[i]);
 }
 
+/* Saturated as every user clamps it. */
+void shim_requant_wide(int32_t *out, const int64_t *x, const int32_t *m, const int32_t *shift, int32_t mode, int32_t n) {
+  for (int32_t i = 0; i < n; i++) {
+    const int64_t y = mode == EQ_MODE_EXACT ? eq_requant_exact_wide(x[i], m[i], shift[i])
+                                            : eq_requant_single_wide(x[i], m[i], shift[i]);
+    out[i] = (int32_t)eq_clamp64(y, INT32_MIN, INT32_MAX);
+  }
+}
+
 void shim_exp_neg(int32_t *out, const int32_t *a, int32_t integer_bits, int32_t n) {
   for (int32_t i = 0; i < n; i++) out[i] = eq_exp_neg(a[i], integer_bits);
 }
