@@ -78,6 +78,49 @@ def test_c_equals_numpy_for_every_format(name: str, mode: Mode) -> None:
     assert bool(_folded(large).wide) == (name in WIDE) or name == "nf4_groups"
 
 
+ILLEGAL = [
+    ("int4", {"bits": 9}),
+    ("int4", {"bits": 5}),  # whose rows are longer
+    ("int4", {"kind": 6}),
+    ("int4", {"kind": -1}),
+    ("int4", {"kind": int(CodeKind.LEVELS)}),  # which has a table
+    ("int4", {"mantissa_bits": 1}),
+    ("int4", {"group": 64}),  # which has scales
+    ("int4", {"group": -1}),
+    ("int4", {"wide": 1}),
+    ("int4", {"wide": 2}),
+    ("int4", {"mode": int(Mode.DOUBLE)}),
+    ("int4", {"mode": int(Mode.INT16)}),
+    ("int4", {"codes": np.zeros((6, 35), np.uint8)}),
+    ("int4", {"bias": np.zeros(5, np.int32)}),
+    ("int4", {"shifts": np.full(6, 31, np.int8)}),
+    ("ternary", {"bits": 3, "codes": np.zeros((6, 27), np.uint8)}),
+    ("log4", {"tables": 2}),
+    ("log4", {"tables": 0}),
+    ("log4", {"levels": np.zeros((1, 15), np.int16)}),
+    ("nf4_groups", {"group_zeros": np.zeros((6, 2), np.uint8)}),  # for unsigned codes alone
+    ("nf4_groups", {"group_scales": np.zeros((6, 1), np.uint8)}),
+    ("uint4_groups", {"group_zeros": np.zeros((6, 1), np.uint8)}),
+    ("codebook_rows", {"tables": 1}),
+    ("codebook_rows", {"shifts": np.full(6, 15, np.int8)}),  # sums of 64 bits
+    ("fp8", {"mantissa_bits": 1}),  # integers of 64 bits
+    ("fp8", {"mantissa_bits": 7}),
+    ("fp8", {"mantissa_bits": 0}),
+]
+
+
+@pytest.mark.parametrize(("name", "changes"), ILLEGAL)
+def test_c_refuses_a_step_that_contradicts_itself(name: str, changes: dict[str, object]) -> None:
+    channels = 256 if name == "codebook_rows" else 8
+    shape = {"x": (1, 3, 3, channels), "w": (6, 3, 3, channels)}
+    step = _folded(coded_layer(name, np.random.default_rng(2), **shape))  # type: ignore[arg-type]
+    codes, output = np.zeros((1, 3, 3, channels), np.int8), np.zeros((1, 3, 3, 6), np.int8)
+    call_step(step, [codes], [output])
+    wrong = dataclasses.replace(step, **changes)  # type: ignore[arg-type]
+    with pytest.raises(AssertionError, match="refused a legal step"):
+        call_step(wrong, [codes], [output])
+
+
 def _bytes(step: Step) -> int:
     return sum(getattr(step, name).nbytes for name, _, dtype in step_fields(type(step)) if dtype is not None)
 
