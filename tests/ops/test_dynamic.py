@@ -1,99 +1,57 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Layers with run-time scales: against their definition in real numbers, at the edges, and in C."""
+"""Layers with run-time scales: against their definition in real numbers, and at the edges."""
 
 from __future__ import annotations
 
-import dataclasses
 from statistics import NormalDist
 
 import numpy as np
 import pytest
+from dynamic import UNIT, decoded, encoded, fold, layer_in_reals, rows_in_reals, weights
+from frontends.tflite_builder import Model, O, T, build
 from graphbuilder import sqnr
-from stepcall import call_step
+from needs import missing
 
-from edgeq.errors import GraphError, UnsupportedError
 from edgeq.ir.dtypes import DType
 from edgeq.ir.fixed_point import round_away
 from edgeq.ir.graph import Tensor
 from edgeq.ir.qparams import QuantParams
 from edgeq.ir.run_time_scale import real_of_scale, scale_of_real
-from edgeq.ops.base import Activation, Fold, Rounding
-from edgeq.ops.conv2d import Conv2d
-from edgeq.ops.depthwise_conv2d import DepthwiseConv2d
-from edgeq.ops.dynamic_linear import DynamicLinear, DynamicLinearStep, bias_tensor
-from edgeq.ops.dynamic_quantize import DynamicQuantize, DynamicQuantizeStep, dynamic_outputs
-from edgeq.ops.dynamic_rows import RowRange, quantize_row
+from edgeq.ops.base import Activation
+from edgeq.ops.dynamic_rows import RowRange, quantize_row, reference_rows
 from edgeq.ops.fully_connected import FullyConnected
+from edgeq.runtime.litert import ReferenceInterpreter, installed_package
 
 every_range = pytest.mark.parametrize("row_range", list(RowRange), ids=lambda row_range: row_range.name.lower())
-UNIT = (2**30, 1)  # the scale 1
 
 
-# ------------------------------------------------------------------------------------------------ the definition
+@pytest.mark.parametrize("row_range", [RowRange.SYMMETRIC, RowRange.ASYMMETRIC], ids=["symmetric", "asymmetric"])
+def test_the_definition_is_that_of_litert_hybrid_layers(row_range):
+    if installed_package() is None:
+        missing("needs ai-edge-litert or tflite-runtime")
+    rng = np.random.default_rng(12)
+    options = ("FullyConnectedOptions", {"AsymmetricQuantizeInputs": row_range is RowRange.ASYMMETRIC})
+    for tokens, depth, count in ((1, 16, 8), (5, 200, 33), (4, 257, 64)):
+        x = (rng.standard_normal((tokens, depth)) * 2.0 ** rng.uniform(-5, 5, (tokens, 1))).astype(np.float32)
+        w = rng.integers(-127, 128, (count, depth)).astype(np.int8)
+        b = rng.standard_normal(count).astype(np.float32)
+        tensors = [
+            T("x", x.shape, "float32"),
+            T("w", w.shape, "int8", scale=1 / 128, data=w),
+            T("b", b.shape, "float32", data=b),
+            T("y", (tokens, count), "float32"),
+        ]
+        model = build(Model(tensors, [O("FULLY_CONNECTED", [0, 1, 2], [3], options, version=9)], [0], [3]))
+        expected = layer_in_reals(x.astype(np.float64), w / 128, b, row_range, relu=False)
+        (found,) = ReferenceInterpreter(model).run([x])
+        assert np.abs(found - expected).max() <= 2e-6 * np.abs(expected).max()
 
 
-def rows_in_reals(x, row_range):
-    """Quantize each row of x (T, K) in float64, and return what its codes stand for."""
-    low, high = np.minimum(x.min(axis=1), 0), np.maximum(x.max(axis=1), 0)
-    if row_range is RowRange.SYMMETRIC:
-        largest = np.maximum(-low, high)
-        scale = np.where(largest > 0, largest / 127, 1)[:, None]
-        return scale * np.clip(round_away(x / scale), -127, 127)
-    if row_range is RowRange.MEAN_STD:
-        mean, std = x.mean(axis=1), x.std(axis=1)
-        low = np.minimum(np.maximum(mean - 3 * std, low), 0)
-        high = np.maximum(np.minimum(mean + 3 * std, high), 0)
-    scale = np.where(high > low, (high - low) / 255, 1)[:, None]
-    zero = np.clip(round_away(-128 - low[:, None] / scale), -128, 127)
-    return scale * (np.clip(round_away(x / scale + zero), -128, 127) - zero)
-
-
-def layer_in_reals(x, w, b, row_range, *, relu=True):
-    y = rows_in_reals(x, row_range) @ w.T + b
-    return np.maximum(y, 0) if relu else y
-
-
-# ------------------------------------------------------------------------------------------------ the device
-
-
-def decoded(codes, scales):
-    """Return what dynamic codes (T, K) stand for."""
-    reals = np.array([real_of_scale((int(m), int(e))) for m, e, _ in scales])
-    return reals[:, None] * (codes.reshape(len(scales), -1).astype(np.float64) - scales[:, 2:])
-
-
-def encoded(x, row_range):
-    """Quantize rows of int16 codes of scale 1 on the device."""
-    source = Tensor("x", x.shape, DType.S16, QuantParams.of(1.0))
-    op = DynamicQuantize(len(x), row_range)
-    return op.reference_q(
-        [x.astype(np.int16)], inputs=[source], outputs=dynamic_outputs(x.shape, len(x)), rounding=Rounding.NATIVE
-    )
-
-
-def weights(count, depth, seed=0):
-    """Draw a layer: int8 codes as a tensor, their real values, and a bias."""
-    rng = np.random.default_rng([seed, count, depth])
-    quant = QuantParams.per_channel(2.0 ** rng.uniform(-9, -5, count), 0)
-    codes = np.clip(np.round(rng.standard_normal((count, depth)) * 40), -127, 127).astype(np.int8)
-    return (
-        Tensor("w", codes.shape, DType.S8, quant, codes),
-        codes * np.array(quant.scales)[:, None],
-        rng.standard_normal(count),
-    )
-
-
-def fold(layer, x_shape, w, b, *, rows, source=RowRange.SYMMETRIC, result=None, target=None):
-    """Fold a dynamic layer whose scales come at run time."""
-    op = DynamicLinear(layer, rows, source, result)
-    bias = None if b is None else bias_tensor("b", np.asarray(b, np.float64))
-    codes, scales = dynamic_outputs(x_shape, rows, "x")
-    inputs = [codes, w, bias, scales]
-    shape = op.infer_shape(inputs)[0]
-    outputs = dynamic_outputs(shape, rows) if result is not None else [Tensor("y", shape, *target)]
-    folded = op.fold(inputs, outputs, rounding=Rounding.NATIVE)
-    assert isinstance(folded, Fold)
-    return folded.step
+@every_range
+def test_operators_refer_to_that_definition(row_range):
+    x = np.random.default_rng(13).standard_normal((6, 50))
+    codes, scales = reference_rows(x, 6, row_range, 3)
+    np.testing.assert_allclose(decoded(codes, scales), rows_in_reals(x, row_range), rtol=1e-8, atol=1e-12)
 
 
 def test_two_layers_are_as_near_to_the_float_network_as_their_definition():
@@ -240,147 +198,3 @@ def test_activations_clamp_at_their_real_bounds(activation):
     (found,) = step.reference_q([x, scales])
     expected = activation.apply(x * 2.0 ** -np.arange(6)[:, None] @ real.T + b)
     np.testing.assert_allclose(found.reshape(6, -1) / 256, np.clip(expected, -128, 128), atol=1 / 256)
-
-
-# ------------------------------------------------------------------------------------------------ shapes
-
-
-@pytest.mark.parametrize(
-    ("layer", "x", "w"),
-    [
-        (Conv2d((2, 1), "same", (1, 2)), (4, 7, 6, 6), (8, 3, 2, 3)),
-        (DepthwiseConv2d((1, 2), (1, 2, 0, 1)), (4, 5, 6, 3), (1, 3, 3, 6)),
-        (DepthwiseConv2d((1, 1), "valid"), (4, 5, 6, 3), (1, 3, 3, 3)),
-        (Conv2d(), (4, 3, 3, 5), (7, 1, 1, 5)),
-        (Conv2d((2, 2)), (4, 3, 3, 5), (7, 1, 1, 5)),
-        (FullyConnected(keep_dims=True), (2, 2, 9), (5, 9)),
-    ],
-    ids=["conv2d", "depthwise", "plain depthwise", "pointwise", "strided", "fully connected"],
-)
-def test_every_layer_computes_its_real_function(layer, x, w):
-    """Asymmetric codes, whose padding is their zero point."""
-    rng = np.random.default_rng(9)
-    channels = w[layer.weight_axis]
-    quant = QuantParams.per_channel(2.0 ** rng.uniform(-9, -7, channels), layer.weight_axis)
-    kernel = Tensor("w", w, DType.S8, quant, rng.integers(-127, 128, w).astype(np.int8))
-    b = rng.standard_normal(channels)
-    for rows in (1, 2, 4):
-        codes = rng.integers(-128, 128, x).astype(np.int8)
-        scales = np.array([(*scale_of_real(1 / 64), zero) for zero in rng.integers(-128, 128, rows)], np.int32)
-        step = fold(
-            layer, x, kernel, b, rows=rows, source=RowRange.ASYMMETRIC, target=(DType.S16, QuantParams.of(1 / 512))
-        )
-        along = [1] * len(w)
-        along[layer.weight_axis] = -1
-        real = kernel.data * np.array(quant.scales).reshape(along)
-        (expected,) = layer.reference([decoded(codes, scales).reshape(x), real, b])
-        (found,) = call_step(step, [codes, scales], [np.empty(expected.shape, np.int16)])
-        np.testing.assert_allclose(found / 512, np.clip(expected, -64, 64), atol=1.01 / 512)
-
-
-def test_c_reads_whatever_lies_in_a_tensor_of_scales_as_the_twin_does():
-    rng = np.random.default_rng(10)
-    w, _, b = weights(9, 16)
-    for row_range in (*RowRange, None):
-        target = (DType.S8, QuantParams.of(0.5, 3))
-        step = fold(FullyConnected(Activation.RELU6), (64, 16), w, b, rows=64, result=row_range, target=target)
-        codes = rng.integers(-128, 128, (64, 16)).astype(np.int8)
-        scales = rng.integers(-(2**31), 2**31, (64, 3)).astype(np.int32)
-        scales[:32, 1] = rng.integers(-80, 80, 32)
-        expected = step.reference_q([codes, scales])
-        shapes = [np.empty((64, 9), np.int8), np.empty((64, 3), np.int32)][: len(expected)]
-        for want, have in zip(expected, call_step(step, [codes, scales], shapes), strict=True):
-            np.testing.assert_array_equal(want.reshape(have.shape), have)
-
-
-def test_c_quantizes_extreme_rows_as_the_twin_does():
-    rng = np.random.default_rng(11)
-    for row_range in RowRange:
-        for count in (1, 3, 1000, 40_000):
-            spread = rng.choice([-32768, 32767, 0, 1], (3, count))
-            x = np.where(rng.random((3, count)) < 0.5, spread, rng.integers(-9, 10, (3, count))).astype(np.int16)
-            source = Tensor("x", x.shape, DType.S16, QuantParams.of(0.01))
-            folded = DynamicQuantize(3, row_range).fold([source], dynamic_outputs(x.shape, 3), rounding=Rounding.NATIVE)
-            found = call_step(folded.step, [x], [np.empty(x.shape, np.int8), np.empty((3, 3), np.int32)])
-            for want, have in zip(folded.step.reference_q([x]), found, strict=True):
-                np.testing.assert_array_equal(want, have)
-
-
-# ------------------------------------------------------------------------------------------------ refusals
-
-
-LINEAR = {
-    "rows": 3, "groups": 3, "row_range": 4, "deviations": -1, "unit": (0, 0), "step": (2**30, 2**14 + 1),
-    "bias_unit": (-1, 0), "bound_unit": (2**30 - 1, 0), "sums": np.zeros(3, np.int32), "kernel": (0, 1),
-    "input": (4, 1, 1, 8), "output": (5, 1, 1, 9), "shifts": np.full(9, 31, np.int8),
-}  # fmt: skip
-QUANTIZE = {
-    "rows": 0, "row": 15, "element_bytes": 3, "zero": 128, "row_range": 3, "deviations": 2**16 + 1, "source": (1, 1),
-    "step": (2**30, -(2**14) - 1),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize("field", LINEAR)
-def test_c_refuses_a_linear_step_that_contradicts_itself(field):
-    w, _, b = weights(9, 16)
-    step = fold(FullyConnected(), (4, 16), w, b, rows=2, result=RowRange.MEAN_STD)
-    arrays = (
-        [np.zeros((4, 16), np.int8), np.zeros((2, 3), np.int32)],
-        [np.empty((4, 9), np.int8), np.empty((2, 3), np.int32)],
-    )
-    call_step(step, *arrays)
-    with pytest.raises(AssertionError, match="refused"):
-        call_step(dataclasses.replace(step, **{field: LINEAR[field]}), *arrays)
-
-
-@pytest.mark.parametrize("change", [{"element_bytes": 0}, {"output_zero": 128}, {"step": (0, 0)}])
-def test_c_refuses_static_codes_that_contradict_themselves(change):
-    w, _, b = weights(9, 16)
-    step = fold(FullyConnected(), (4, 16), w, b, rows=2, target=(DType.S8, QuantParams.of(0.5)))
-    arrays = [np.zeros((4, 16), np.int8), np.zeros((2, 3), np.int32)], [np.empty((4, 9), np.int8)]
-    call_step(step, *arrays)
-    with pytest.raises(AssertionError, match="refused"):
-        call_step(dataclasses.replace(step, **change), *arrays)
-
-
-@pytest.mark.parametrize("field", QUANTIZE)
-def test_c_refuses_rows_that_contradict_themselves(field):
-    step = DynamicQuantizeStep(2, 16, 1, 0, 0, 3, UNIT, UNIT)
-    arrays = [np.zeros((2, 16), np.int8)], [np.empty((2, 16), np.int8), np.empty((2, 3), np.int32)]
-    call_step(step, *arrays)
-    with pytest.raises(AssertionError, match="refused"):
-        call_step(dataclasses.replace(step, **{field: QUANTIZE[field]}), *arrays)
-
-
-def test_layers_that_have_no_such_form_are_refused():
-    w, _, b = weights(9, 16)
-    with pytest.raises(UnsupportedError, match="weights 'w' have a zero point, 0 expected with run-time scales"):
-        fold(
-            FullyConnected(),
-            (4, 16),
-            dataclasses.replace(w, quant=QuantParams.of(0.1, 3)),
-            b,
-            rows=2,
-            result=RowRange.SYMMETRIC,
-        )
-    with pytest.raises(GraphError, match="4 images or pixels do not divide into 3 rows"):
-        fold(FullyConnected(), (4, 16), w, b, rows=3, result=RowRange.SYMMETRIC)
-    with pytest.raises(GraphError, match="10 elements of shape \\[10\\] do not divide into 3 rows"):
-        DynamicQuantize(3).infer_shape([Tensor("x", (10,), DType.S8)])
-    scales = Tensor("s", (2, 2), DType.S32)
-    with pytest.raises(GraphError, match="scales 's' have shape \\[2, 2\\], 2 rows of 3 expected"):
-        DynamicLinear(FullyConnected(), 2).infer_shape([Tensor("x", (4, 16), DType.S8), w, None, scales])
-
-
-def test_windows_of_several_pixels_do_not_mix_rows():
-    w, _, _ = weights(4, 2)
-    kernel = dataclasses.replace(w, shape=(4, 1, 2, 1), data=w.data.reshape(4, 1, 2, 1))
-    with pytest.raises(GraphError, match="1 images or pixels do not divide into 6 rows"):
-        fold(Conv2d(), (1, 2, 3, 1), kernel, None, rows=6, target=(DType.S8, QuantParams.of(1.0)))
-
-
-def test_steps_ask_for_the_scratch_that_c_needs():
-    w, _, b = weights(9, 16)
-    step = fold(FullyConnected(), (6, 16), w, b, rows=2, result=RowRange.SYMMETRIC)
-    assert isinstance(step, DynamicLinearStep)
-    assert step.scratch_bytes() == 4 * 9 + 4 * 3 * 9 + 4 * 16

@@ -8,12 +8,13 @@ from collections import Counter
 import numpy as np
 import pytest
 from graphbuilder import Builder, normal, run_codes, sqnr
+from shared_files import shared
 
 from edgeq.compile.planner import make_plan
 from edgeq.errors import UnsupportedError
 from edgeq.format.read import read_model
 from edgeq.format.write import write_model
-from edgeq.ir.boundary import quantize_real
+from edgeq.ir.boundary import dequantize, quantize_real
 from edgeq.ir.verify import verify_graph
 from edgeq.ops.add import Add
 from edgeq.ops.base import Activation, Rounding
@@ -25,9 +26,12 @@ from edgeq.ops.execute import run_float
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.logistic import Logistic
 from edgeq.ops.reshape import Reshape
+from edgeq.pipeline import read_source
 from edgeq.quantize.dynamic import Rows, dynamic_layers
-from edgeq.quantize.static import quantize_for_shape
+from edgeq.quantize.recipe import Recipe
+from edgeq.quantize.static import quantize_for_shape, quantize_static
 from edgeq.rewrite.shrink import shrink
+from edgeq.rewrite.simplify import simplify_float
 from edgeq.runtime.native import NativeRunner
 from edgeq.runtime.reference import run_reference
 
@@ -83,6 +87,16 @@ def dynamic(graph, **choices):
 def feed(graph, seed=0):
     shape = graph.tensors[graph.inputs[0].tensor].shape
     return [np.random.default_rng(seed).uniform(-1, 1, shape).astype(np.float32)]
+
+
+def run_natively(graph, samples):
+    """Run a quantized graph on samples one by one; real values in and out."""
+    plan = make_plan(shrink(graph, rounding=Rounding.NATIVE).graph, rounding=Rounding.NATIVE)
+    content = write_model(plan)
+    runner = NativeRunner(read_model(content), content)
+    source, target = plan.values[plan.inputs[0].value], plan.values[plan.outputs[0].value]
+    codes = [quantize_real(sample[None], source.quant, source.dtype) for sample in samples]
+    return np.concatenate([dequantize(runner.run([code]).outputs[0], target.quant) for code in codes])
 
 
 def names(graph):
@@ -171,3 +185,18 @@ def test_interpreter_equals_the_twin_through_a_file(rows, row_range):
         found = NativeRunner(read_model(data), data).run(codes, crcs=True)
         assert found.step_crcs == expected.step_crcs
         np.testing.assert_array_equal(found.outputs[0], expected.outputs[0])
+
+
+def test_a_trained_network_comes_out_nearer_than_with_static_int8():
+    """fashion_mbnet, with static int16 tensors between its blocks."""
+    data = np.load(shared("data/fashion_mnist.npz"))
+    samples = (data["train_x"][:160, ..., None] / 255).astype(np.float32)
+    graph = simplify_float(read_source(shared("models_trained/fashion_mbnet.tflite")))
+    static = {
+        dtype: quantize_static(graph, [[samples[:128]]], Recipe(observer="minmax", activations=dtype, transforms=()))
+        for dtype in ("int8", "int16")
+    }
+    expected = np.concatenate([run_float(graph, [sample[None]])[0] for sample in samples[128:]])
+    plain = sqnr(expected, run_natively(static["int8"], samples[128:]))
+    for rows in Rows:
+        assert sqnr(expected, run_natively(dynamic_layers(static["int16"], rows=rows), samples[128:])) > plain + 0.5
