@@ -187,16 +187,15 @@ def test_interpreter_equals_the_twin_through_a_file(rows, row_range):
         np.testing.assert_array_equal(found.outputs[0], expected.outputs[0])
 
 
-def test_a_trained_network_comes_out_nearer_than_with_static_int8():
+def test_a_trained_network_stays_near_its_float_values():
     """fashion_mbnet, with static int16 tensors between its blocks."""
     data = np.load(shared("data/fashion_mnist.npz"))
     samples = (data["train_x"][:160, ..., None] / 255).astype(np.float32)
     graph = simplify_float(read_source(shared("models_trained/fashion_mbnet.tflite")))
-    static = {
-        dtype: quantize_static(graph, [[samples[:128]]], Recipe(observer="minmax", activations=dtype, transforms=()))
-        for dtype in ("int8", "int16")
-    }
+    recipe = Recipe(observer="minmax", activations="int16", transforms=())
+    static = quantize_static(graph, [[samples[:128]]], recipe)
     expected = np.concatenate([run_float(graph, [sample[None]])[0] for sample in samples[128:]])
-    plain = sqnr(expected, run_natively(static["int8"], samples[128:]))
     for rows in Rows:
-        assert sqnr(expected, run_natively(dynamic_layers(static["int16"], rows=rows), samples[128:])) > plain + 0.5
+        found = run_natively(dynamic_layers(static, rows=rows), samples[128:])
+        assert sqnr(expected, found) > 33
+        assert np.mean(expected.argmax(axis=1) == found.argmax(axis=1)) > 0.95
