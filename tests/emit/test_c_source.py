@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from coded_layers import FORMATS, coded_layer
 from emitted import AARCH64, ARM32, HOST, Toolchain, run_emitted
 from graphs import graph_of_case, random_codes, rounding_for
 from needs import needs_program
@@ -40,6 +41,19 @@ def test_every_operator_equals_the_twin(toolchain: Toolchain, count: int) -> Non
     for (plan, inputs), found in zip(cases, run_emitted(cases, toolchain), strict=True):
         for want, have in zip(run_reference(plan, inputs).outputs, found, strict=True):
             np.testing.assert_array_equal(have, want, f"{plan.name}: {plan.steps}")
+
+
+@pytest.mark.parametrize("toolchain", [HOST, AARCH64, ARM32], ids=["host", "aarch64", "arm"])
+def test_layers_with_low_bits_equal_the_twin(toolchain: Toolchain) -> None:
+    rng = np.random.default_rng(5)
+    cases = []
+    for name in FORMATS:
+        for channels in (8, 136):  # for sums of 32 bits and, where integers are large, of 64
+            case = coded_layer(name, rng, x=(1, 4, 3, channels), w=(5, 3, 3, channels), group=40)
+            plan = make_plan(graph_of_case(case), rounding=Rounding.NATIVE)
+            cases.append((plan, [rng.integers(-128, 128, (1, 4, 3, channels)).astype(np.int8)]))
+    for (plan, inputs), found in zip(cases, run_emitted(cases, toolchain), strict=True):
+        np.testing.assert_array_equal(found[0], run_reference(plan, inputs).outputs[0], f"{plan.steps}")
 
 
 @pytest.mark.parametrize("compiler", ["gcc", "clang-19"])
