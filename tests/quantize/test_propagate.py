@@ -73,7 +73,7 @@ def test_quadrature_agrees_with_a_million_draws(op):
 
 
 def test_products_and_squared_differences_agree_with_a_million_draws():
-    one, other = 0.5 + 2 * DRAWS, -1.5 + 0.5 * np.random.default_rng(2).standard_normal(len(DRAWS))
+    one, other = 2 + 0.7 * DRAWS, -1.5 + 0.9 * np.random.default_rng(2).standard_normal(len(DRAWS))
     pairs = [(np.array(values.mean()), np.array(values.var())) for values in (one, other)]
     for rule, values in ((gaussian.product, one * other), (gaussian.squared_difference, (one - other) ** 2)):
         assert np.array(rule(*pairs)) == pytest.approx([values.mean(), values.var()], rel=0.01)
@@ -126,6 +126,14 @@ def test_depthwise_fully_connected_and_what_moves_values():
 
 def x_flat(build: Builder, x: int) -> int:
     return build.node(Reshape((1, 32)), x)
+
+
+def test_constants_that_are_joined_keep_their_values_and_have_no_variance():
+    build = Builder()
+    y = build.node(Concatenation(1), build.input(1, 2), build.constant(normal(1, 3)))
+    moments = check(build, y, Around(0, 1))
+    np.testing.assert_array_equal(moments.mean[:, 2:], normal(1, 3))
+    assert not moments.variance[:, 2:].any()
 
 
 @pytest.mark.parametrize("op", [Add, Mul, SquaredDifference])
