@@ -8,6 +8,7 @@ from itertools import permutations
 
 import numpy as np
 import pytest
+from coded_layers import coded_layer
 from graphbuilder import Builder
 from networks import assert_runs_like_the_twin, chain, network
 
@@ -17,7 +18,8 @@ from edgeq.compile.lower import MOVE, lower
 from edgeq.compile.memory import THREADED_MACS, place_program
 from edgeq.compile.planner import make_plan
 from edgeq.compile.schedule import _Search, reordered
-from edgeq.ir.graph import Graph
+from edgeq.ir.dtypes import DType
+from edgeq.ir.graph import Graph, Node, Port
 from edgeq.ops.add import Add
 from edgeq.ops.base import Rounding
 from edgeq.ops.concatenation import Concatenation
@@ -68,6 +70,27 @@ def test_every_way_to_divide_a_chain_gives_the_same_integers() -> None:
             np.testing.assert_array_equal(run_reference(plan, codes).outputs[0], expected, err_msg=str(bands))
             divided += 1
     assert divided > 5
+
+
+@pytest.mark.parametrize("name", ["nf4_groups", "log4"])
+def test_bands_of_layers_with_low_bits_give_the_same_integers(name: str) -> None:
+    rng = np.random.default_rng(2)
+    cases = [coded_layer(name, rng, x=(1, 12, 6, 8), w=(8, 3, 3, 8)) for _ in range(2)]
+    (source, *first), (_, *second) = (case.inputs for case in cases)
+    middle, target = (case.outputs[0] for case in cases)
+    tensors = tuple(t for t in (source, *first, middle, *second, target) if t is not None)
+    nodes = (Node("a", cases[0].op, (0, 1, 2), (3,)), Node("b", cases[1].op, (3, 4, 5), (6,)))
+    graph = Graph("coded", tensors, nodes, (Port("x", 0, DType.S8),), (Port("y", 6, DType.S8),))
+    codes = [rng.integers(-128, 128, (1, 12, 6, 8)).astype(np.int8)]
+    expected = run_reference(make_plan(graph, rounding=Rounding.NATIVE), codes).outputs[0]
+    found = find_chain(graph)
+    assert found is not None
+    divided = list(candidates(graph, found))
+    assert divided
+    for bands in divided[:3]:
+        plan = make_plan(in_bands(graph, found, bands), rounding=Rounding.NATIVE)
+        np.testing.assert_array_equal(run_reference(plan, codes).outputs[0], expected, err_msg=str(bands))
+        assert_runs_like_the_twin(plan, rng)
 
 
 def test_bands_of_a_large_first_layer_need_less_memory() -> None:
