@@ -7,17 +7,20 @@ import dataclasses
 
 import numpy as np
 import pytest
-from graphbuilder import Builder
+from graphbuilder import Builder, normal, run_codes, sqnr
 from shared_files import shared
 
 from edgeq.errors import UsageError
 from edgeq.frontends import read_model
 from edgeq.ir.dtypes import DType
 from edgeq.ir.graph import ABSENT, Graph
+from edgeq.ops.base import Activation
 from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.execute import run_float
 from edgeq.quantize.calibrate import run_batches
 from edgeq.quantize.declared import Around, Declared, Within
+from edgeq.quantize.recipe import Recipe
+from edgeq.quantize.static import quantize_static
 from edgeq.quantize.synthetic import smooth_field, synthetic_batches
 from edgeq.rewrite.simplify import simplify_float
 
@@ -78,6 +81,32 @@ def test_they_reach_further_through_a_blurring_layer_than_noise_does():
     noise = np.random.default_rng(0).standard_normal((256, 8, 8, 1)).astype(np.float32)
     reach = [np.abs(run_float(graph, [samples])[0]).max() for samples in (drawn(graph, Around(0, 1)), noise)]
     assert reach[0] > 1.2 * reach[1]
+
+
+def discs(count: int, rng: np.random.Generator) -> np.ndarray:
+    """Draw images (n, 12, 12, 1) of one bright disc on a dark ground."""
+    rows, columns = np.mgrid[:12, :12]
+    centre, radius, bright = rng.uniform(2, 10, (2, count, 1, 1)), rng.uniform(1, 6, (count, 1, 1)), rng.random(count)
+    inside = np.hypot(rows - centre[0], columns - centre[1]) < radius
+    return (inside * (0.3 + 0.7 * bright[:, None, None]))[..., np.newaxis].astype(np.float32)
+
+
+def test_a_network_calibrated_on_them_comes_near_one_calibrated_on_data():
+    build = Builder()
+    y = build.input(1, 12, 12, 1)
+    for depth, count in ((1, 8), (8, 8), (8, 4)):
+        w = build.constant(normal(count, 3, 3, depth, seed=count) / np.sqrt(9 * depth))
+        y = build.node(Conv2d(padding="same", activation=Activation.RELU), y, w, build.constant(normal(count) / 4))
+    graph = build.graph(y)
+    seen, unseen = discs(64, np.random.default_rng(1)), discs(24, np.random.default_rng(2))
+    expected = np.concatenate([run_float(graph, [image[np.newaxis]])[0] for image in unseen])
+    noise = np.random.default_rng(3).random((64, 12, 12, 1), np.float32) * 0.1
+    reached = []
+    for samples in (seen, drawn(graph, Within(0, 1)), noise):
+        quantized = quantize_static(graph, [[samples]], Recipe(observer="minmax", transforms=()))
+        reached.append(sqnr(expected, np.concatenate([run_codes(quantized, [image])[0] for image in unseen])))
+    assert reached[1] > reached[0] - 5
+    assert reached[2] < reached[0] - 10
 
 
 def test_they_tell_the_ranges_of_an_image_classifier():
