@@ -27,10 +27,10 @@ UNIT = "cycles:modelled"
 FEATURES = ("call", "row", "output", "byte", "mac", "patch", "edge")
 OTHER = "other"  # what a kind of step costs that no measured model has
 FEW_CHANNELS = 4  # input channels up to which a convolution is a first layer
-# Cycles of a product with low-bit weights, which no measured model has: rounded from the bench of the scalar kernel,
-# which is the only one, on a desktop core. The table's range does not cover them.
+# Cycles of a product in steps that no measured model has, with low-bit weights, int16 or run-time scales: rounded from
+# the scalar kernels, which are the only ones, on a desktop core. The table's range does not cover them.
 CODED_MAC = {CodeKind.SHIFTS: 8.0, CodeKind.MINIFLOAT: 8.0}
-OTHER_CODED_MAC = 2.0
+SCALAR_MAC = 2.0
 COSTS = Path(__file__).with_name("costs")
 
 
@@ -82,8 +82,8 @@ def step_cycles(plan: Plan, planned: PlannedStep, table: CostTable) -> float:
     found = features(plan, planned)
     total = sum(cost * found[name] for name, cost in costs.items())
     if isinstance(planned.step, CodedConv2dStep):
-        total += CODED_MAC.get(CodeKind(planned.step.kind), OTHER_CODED_MAC) * planned.step.macs()
-    return total
+        return total + CODED_MAC.get(CodeKind(planned.step.kind), SCALAR_MAC) * planned.step.macs()
+    return total if kind_of(planned) in table.kinds else total + SCALAR_MAC * planned.step.macs()
 
 
 def kind_of(planned: PlannedStep) -> str:

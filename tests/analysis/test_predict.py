@@ -17,6 +17,7 @@ from edgeq.analysis.predict import (
     FEATURES,
     FEW_CHANNELS,
     OTHER,
+    SCALAR_MAC,
     UNIT,
     CostTable,
     cost_table,
@@ -29,6 +30,7 @@ from edgeq.board import board_names, load_board
 from edgeq.compile.planner import make_plan
 from edgeq.device.cycle_model import CORES
 from edgeq.ops.base import Rounding
+from edgeq.ops.dynamic_linear import DynamicLinear
 from edgeq.paths import demo_dir
 
 PLAN = small_plan()
@@ -128,3 +130,11 @@ def test_layers_with_low_bits_cost_what_their_scalar_kernel_does(name: str, cycl
     cost = cost_of_plan(plan, model_bytes=0, board=load_board("raspberry-pi-4"))
     assert (cost.parameters, cost.macs) == (6 * 3 * 3 * 8 + 6, 25 * 6 * 72)
     assert cost.time is not None
+
+
+def test_products_with_run_time_scales_cost_what_the_scalar_kernel_does() -> None:
+    case = DynamicLinear.sample(np.random.default_rng(1))
+    (planned,) = (plan := make_plan(graph_of_case(case), rounding=Rounding.NATIVE)).steps
+    others = 3 * sum(tensor.elements for tensor in case.outputs)  # OTHER's cost in TABLE
+    assert planned.step.macs() > 0
+    assert step_cycles(plan, planned, TABLE) == others + SCALAR_MAC * planned.step.macs()
