@@ -19,7 +19,7 @@ def output_noise(graph: Graph, quantized: Graph, arrays: list[np.ndarray]) -> fl
     """
     runner, twin = with_batch(graph, len(arrays[0])), rebatch(quantized, len(arrays[0]))
     noises = []
-    for port, expected, codes in zip(twin.outputs, run_float(runner, arrays), _run_codes(twin, arrays), strict=True):
+    for port, expected, codes in zip(twin.outputs, run_float(runner, arrays), run_codes(twin, arrays), strict=True):
         params = twin.tensors[port.tensor].quant
         found = codes if params is None else dequantize(codes, params)
         error = np.sum((found - expected.astype(np.float64)) ** 2)
@@ -27,7 +27,7 @@ def output_noise(graph: Graph, quantized: Graph, arrays: list[np.ndarray]) -> fl
     return float(np.mean(noises))
 
 
-def _run_codes(graph: Graph, feeds: list[np.ndarray]) -> list[np.ndarray]:
+def run_codes(graph: Graph, feeds: list[np.ndarray]) -> list[np.ndarray]:
     """Run a quantized graph through the integer twins of its operators; return the outputs' codes."""
     values: dict[int, np.ndarray] = {
         index: tensor.data for index, tensor in enumerate(graph.tensors) if tensor.data is not None
