@@ -12,6 +12,8 @@ from edgeq.errors import GraphError
 from edgeq.ops.folding import same_padding, valid_padding
 from edgeq.ops.linear import Pair
 
+SHALLOW = 16  # channels whose windows are gathered, as they take little memory
+
 Padding = str | tuple[int, int, int, int]  # "same", "valid" or (top, bottom, left, right)
 
 
@@ -58,19 +60,50 @@ def convolve(image: np.ndarray, weights: np.ndarray, window: Window, *, fill: fl
     batch, _, _, channels = image.shape
     count, _, _, depth = weights.shape
     groups = channels // depth
-    total = np.zeros((groups, batch * window.output[0] * window.output[1], count // groups), image.dtype)
+    padded = _padded(image, window, fill)
+    pixels = batch * window.output[0] * window.output[1]
+    if depth == 1 and count == channels:
+        sums = np.zeros((batch, *window.output, channels), image.dtype)
+        for y, x in np.ndindex(*window.kernel):
+            sums += _taps(padded, window, y, x) * weights[:, y, x, 0]
+        return sums
+    if groups == 1 and depth < SHALLOW:  # one long product is faster than many short ones
+        taps = [_taps(padded, window, y, x).reshape(pixels, depth) for y, x in np.ndindex(*window.kernel)]
+        product = np.concatenate(taps, axis=1) @ weights.reshape(count, -1).T
+        return np.asarray(product.reshape(batch, *window.output, count))
+    total = np.zeros((groups, pixels, count // groups), image.dtype)
     for y, x in np.ndindex(*window.kernel):
-        rows, row_inside = tap_places(image.shape[1], window, 0, y)
-        columns, column_inside = tap_places(image.shape[2], window, 1, x)
-        taps = np.where(
-            (row_inside[:, None] & column_inside)[None, :, :, None],
-            image[:, rows[:, None], columns],
-            image.dtype.type(fill),
-        )  # (N, OH, OW, C)
-        taps = taps.reshape(-1, groups, depth).transpose(1, 0, 2)
+        parts = _taps(padded, window, y, x).reshape(pixels, groups, depth).transpose(1, 0, 2)
         matrix = weights[:, y, x].reshape(groups, count // groups, depth).transpose(0, 2, 1)
-        total += taps * matrix if depth == 1 else taps @ matrix
+        total += parts * matrix if depth == 1 else parts @ matrix
     return total.transpose(1, 0, 2).reshape(batch, *window.output, count)
+
+
+def _padded(image: np.ndarray, window: Window, fill: float) -> np.ndarray:
+    """Return the part of the image that windows cover, with ``fill`` where they leave it."""
+    covered, inside, source = [], [slice(None)], [slice(None)]
+    for axis in range(2):
+        before, size = window.before[axis], image.shape[1 + axis]
+        reach = (window.output[axis] - 1) * window.stride[axis] + (window.kernel[axis] - 1) * window.dilation[axis] + 1
+        covered.append(reach)
+        last = min(size, reach - before)
+        source.append(slice(max(0, -before), max(last, max(0, -before))))
+        inside.append(slice(max(0, before), max(0, before) + source[-1].stop - source[-1].start))
+    if window.before == (0, 0) and tuple(covered) == image.shape[1:3]:
+        return image
+    padded = np.full((image.shape[0], *covered, image.shape[3]), image.dtype.type(fill))
+    padded[tuple(inside)] = image[tuple(source)]
+    return padded
+
+
+def _taps(padded: np.ndarray, window: Window, y: int, x: int) -> np.ndarray:
+    """Return a view of the tap (y, x) of every window: (N, OH, OW, C)."""
+    first = y * window.dilation[0], x * window.dilation[1]
+    rows, columns = (
+        slice(first[axis], first[axis] + (window.output[axis] - 1) * window.stride[axis] + 1, window.stride[axis])
+        for axis in range(2)
+    )
+    return padded[:, rows, columns]
 
 
 def tap_places(size: int, window: Window, axis: int, tap: int) -> tuple[np.ndarray, np.ndarray]:

@@ -60,6 +60,22 @@ class DataSet:
         """Yield the inputs of one batch after the other."""
         return (batch.inputs for batch in self.read())
 
+    def first(self, count: int) -> tuple[list[np.ndarray], np.ndarray | None]:
+        """Return up to so many samples, one array per input, and their labels if there are any.
+
+        Raises BadInputError when there is no sample.
+        """
+        parts: list[Batch] = []
+        for batch in self.read():
+            parts.append(batch)
+            if sum(len(part.inputs[0]) for part in parts) >= count:
+                break
+        if not any(len(part.inputs[0]) for part in parts):
+            raise BadInputError(f"{self.source}: the data hold no sample")
+        labels = [part.labels for part in parts if part.labels is not None]
+        arrays = [np.concatenate(arrays)[:count] for arrays in zip(*(part.inputs for part in parts), strict=True)]
+        return arrays, np.concatenate(labels)[:count] if len(labels) == len(parts) else None
+
 
 def input_specs(graph: Graph) -> tuple[InputSpec, ...]:
     """List what a graph's inputs take."""

@@ -14,15 +14,15 @@ from edgeq.quantize.recipe import Recipe, Scope, read_recipe
 # depthwise layers hold few weights, and have few products in which errors could average out
 _DEPTHWISE = (Scope(operator="depthwise_conv2d", weights="int8", optional=True),)
 _LOW_BIT = {
-    "w4": "int:bits=4",
-    "w4-group": "int:bits=4,group=64",
+    "w4": "int:bits=4,signed_max=true",
+    "w4-group": "int:bits=4,group=64,signed_max=true",
     "log4": "pot:bits=4",
     "apot4": "apot:bits=4",
     "ternary": "ternary",
-    "codebook4": "codebook:bits=4,per=tensor",
-    "nf4": "nf4",
-    "fp4": "fp4",
-    "fp8": "fp8",
+    "codebook4": "codebook:bits=4",
+    "nf4": "nf4:clip=mse",
+    "fp4": "fp4:clip=mse",
+    "fp8": "fp8:clip=mse",
 }
 
 
@@ -37,7 +37,7 @@ BUILT_IN: dict[str, Recipe] = {
         Recipe(name="int8"),
         Recipe(name="int8-pot", scales="pot"),
         Recipe(name="int16x8", activations="int16", observer="minmax", transforms=()),
-        Recipe(name="datafree", ranges="synthetic"),
+        Recipe(name="datafree", ranges="synthetic", observer="minmax", transforms=()),
         *(_low_bit(name, weights) for name, weights in _LOW_BIT.items()),
         *PRESETS,
     )

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
@@ -83,4 +84,4 @@ def _adjusted(grid: Grid, bias: np.ndarray, input_scale: float, *, pot: bool) ->
         scales = np.maximum(scales, least_scales(bias, input_scale))
     if pot:
         scales = 2.0 ** np.ceil(np.log2(scales))
-    return Grid(scales.astype(np.float32).astype(np.float64), grid.coding)
+    return dataclasses.replace(grid, scales=scales.astype(np.float32).astype(np.float64))

@@ -130,7 +130,7 @@ def _decide(
     wanted = [index for index, group in groups.of.items() if group not in groups.fixed]
     if recipe.ranges == "propagated":
         moments = propagate(typed.graph, inputs=_declared(graph, recipe))
-        ranges = {index: (float(moments[index].low.min()), float(moments[index].high.max())) for index in wanted}
+        ranges = {index: moments[index].range for index in wanted}
     else:
         observers = calibrate(typed.graph, batches, wanted, method=parse(recipe.observer, Method), progress=progress)
         ranges = {index: observer.range() for index, observer in observers.items()}

@@ -49,7 +49,9 @@ def profile_page(profile: Profile, plan: Plan) -> str:
         for step in profile.steps
     ]
     columns = ("#", "layer", "operator", *units, "share", "MACs", "of peak", "bytes moved")
-    return _page(f"Profile of {profile.model}", [_facts(profile_facts(profile)), _bars(columns, rows), _memory(plan)])
+    return page(
+        f"Profile of {profile.model}", [facts_table(profile_facts(profile)), _bars(columns, rows), _memory(plan)]
+    )
 
 
 def cost_page(cost: Cost) -> str:
@@ -57,8 +59,8 @@ def cost_page(cost: Cost) -> str:
     title = f"Analysis of {cost.model}"
     if cost.plan is None:
         cells = ((item.node, item.op, item.reason, item.hint) for item in cost.unsupported)
-        body = "".join(f"<tr>{''.join(f'<td>{_text(cell)}</td>' for cell in row)}</tr>" for row in cells)
-        return _page(title, [f"<p>These nodes cannot be converted.</p><table>{body}</table>"])
+        body = "".join(f"<tr>{''.join(f'<td>{text(cell)}</td>' for cell in row)}</tr>" for row in cells)
+        return page(title, [f"<p>These nodes cannot be converted.</p><table>{body}</table>"])
     predictions = () if cost.time is None else ("predicted cycles",)
     rows = [
         (
@@ -76,30 +78,33 @@ def cost_page(cost: Cost) -> str:
         for i in cost.layers
     ]
     columns = ("#", "layer", "operator", "MACs", *predictions, "bytes moved", "live bytes")
-    return _page(title, [_facts(cost_facts(cost)), _bars(columns, rows), _memory(cost.plan)])
+    return page(title, [facts_table(cost_facts(cost)), _bars(columns, rows), _memory(cost.plan)])
 
 
-def _page(title: str, parts: Iterable[str]) -> str:
-    head = f'<meta charset="utf-8"><title>{_text(title)}</title><style>{_STYLE}</style>'
-    body = "\n".join([f"<h1>{_text(title)}</h1>", *parts])
+def page(title: str, parts: Iterable[str]) -> str:
+    """Return a whole page of parts that are HTML."""
+    head = f'<meta charset="utf-8"><title>{text(title)}</title><style>{_STYLE}</style>'
+    body = "\n".join([f"<h1>{text(title)}</h1>", *parts])
     return f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>{body}\n</body></html>\n'
 
 
-def _text(value: object) -> str:
+def text(value: object) -> str:
+    """Return what can be printed of a value, as HTML."""
     return escape(printable(value))
 
 
-def _facts(rows: Iterable[tuple[str, str]]) -> str:
-    return f"<table>{''.join(f'<tr><th>{_text(a)}</th><td>{_text(b)}</td></tr>' for a, b in rows)}</table>"
+def facts_table(rows: Iterable[tuple[str, str]]) -> str:
+    """Return a table of names and values."""
+    return f"<table>{''.join(f'<tr><th>{text(a)}</th><td>{text(b)}</td></tr>' for a, b in rows)}</table>"
 
 
 def _bars(columns: Sequence[str], rows: Sequence[tuple[Sequence[str], float]]) -> str:
     """Return a table whose last column is a bar, as long as the row's number is against the largest."""
     largest = max((value for _, value in rows), default=0.0) or 1.0
-    head = "".join(f"<th{_number(i)}>{_text(column)}</th>" for i, column in enumerate(columns))
+    head = "".join(f"<th{_number(i)}>{text(column)}</th>" for i, column in enumerate(columns))
     body = []
     for cells, value in rows:
-        shown = "".join(f"<td{_number(i)}>{_text(cell)}</td>" for i, cell in enumerate(cells))
+        shown = "".join(f"<td{_number(i)}>{text(cell)}</td>" for i, cell in enumerate(cells))
         bar = f'<td class="bar"><div style="width:{100 * value / largest:.1f}%"></div></td>'
         body.append(f"<tr>{shown}{bar}</tr>")
     return "\n".join([f"<table><tr>{head}<th></th></tr>", *body, "</table>"])
@@ -138,4 +143,4 @@ def _memory(plan: Plan) -> str:
 
 def _box(left: float, width: float, bottom: float, height: float, title: str, kind: str) -> str:
     place = f'x="{left:.2f}" y="{_HEIGHT - bottom - height:.2f}" width="{width:.2f}" height="{height:.2f}"'
-    return f'<rect class="{kind}" {place}><title>{_text(title)}</title></rect>'
+    return f'<rect class="{kind}" {place}><title>{text(title)}</title></rect>'

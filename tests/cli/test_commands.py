@@ -28,7 +28,7 @@ def small(tmp_path: Path) -> Path:
 
 
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(command_names()) == 13
+    assert len(command_names()) == 14
     for name in command_names():
         assert call(name, "--help") == 0
         assert f"edgeq {name}" in capsys.readouterr().out
@@ -226,3 +226,20 @@ def test_run_gives_a_whole_inference_as_it_is(tmp_path: Path) -> None:
     with np.load(out) as arrays:
         assert arrays.files == ["out0"]
         np.testing.assert_array_equal(arrays["out0"], (a + b).reshape(-1))
+
+
+def test_explain_says_what_a_recipe_costs(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, written, page = tmp_path / "m.eqm", tmp_path / "m.json", tmp_path / "m.html"
+    recipe = tmp_path / "coarse.toml"
+    recipe.write_text('name = "ternary"\ncompensation = []\n')
+    assert call("convert", FLOAT, "--data", CALIBRATION, "--recipe", recipe, "-o", model) == 0
+    few = tmp_path / "few.npz"
+    with np.load(TESTS) as data:
+        np.savez(few, x=data["x"][:24], y=data["y"][:24])
+    arguments = ("explain", model, "--source", FLOAT, "--data", few)
+    assert call(*arguments, "--json", written, "--html", page) == 0
+    found = json.loads(written.read_text())
+    assert found["schema"] == "edgeq.explain/1"
+    assert "low-bit weights" in {finding["cause"] for finding in found["findings"]}
+    assert page.read_text().startswith("<!doctype html>")
+    assert "int8 weights here" in capsys.readouterr().out
