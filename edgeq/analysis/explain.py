@@ -91,9 +91,9 @@ def explain(
 ) -> Explanation:
     """Quantize a float graph by a recipe and explain what is lost on the samples, one array (n, ...) per input.
 
-    ``labels`` (n,) of integers are classes; others are not looked at. With ``plan``, a model made from this graph, activations have its parameters instead of
-    those that the samples would give. ``progress`` is called with the number of steps done. Raises BadInputError for a
-    plan that shares no tensor with the graph.
+    ``labels`` (n,) of integers are classes; others are not looked at. With ``plan``, a model made from this graph,
+    activations have its parameters instead of those that the samples would give. ``progress`` is called with the number
+    of steps done. Raises BadInputError for a plan that shares no tensor with the graph.
     """
     if labels is not None and (labels.ndim != 1 or labels.dtype.kind not in "iu"):
         labels = None
