@@ -92,7 +92,7 @@ def test_low_bit_recipes_are_refused_before_any_work(tmp_path: Path, capsys: pyt
     for recipe in ("w4", scoped):
         arguments = ["-o", tmp_path / "m.eqm", "--emit-tflite", tmp_path / "m.tflite", "--rounding", "tflite"]
         assert call("convert", tmp_path / "missing.tflite", *arguments, "--recipe", recipe) == 1
-        assert "no place for 'int:bits=4'" in capsys.readouterr().err
+        assert "no place for 'int:bits=4" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == [scoped]
 
 
