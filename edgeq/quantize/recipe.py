@@ -12,7 +12,9 @@ from typing import Any
 
 from edgeq.errors import UsageError
 from edgeq.ops.base import Rounding
+from edgeq.ops.dynamic_rows import RowRange
 from edgeq.quantize.declared import Around, Declared, Within
+from edgeq.quantize.dynamic import Rows
 from edgeq.quantize.methods import parse
 from edgeq.quantize.methods.base import Method
 from edgeq.quantize.methods.compensation import Compensation
@@ -22,6 +24,8 @@ from edgeq.quantize.methods.weights import WeightFormat
 ACTIVATIONS = ("int8", "int16")
 SCALES = ("asymmetric", "symmetric", "pot")
 RANGES = ("data", "synthetic", "propagated")
+RUN_TIME_SCALES = ("none", *(rows.value for rows in Rows))
+RUN_TIME_RANGES = tuple(row_range.name.lower() for row_range in RowRange)
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,8 @@ class Recipe:
     that a device rescales by shifts. ``ranges`` come from "data", or without any from "synthetic" samples or from
     moments "propagated" through the model, which also correct biases; then ``inputs`` says what is known of the model's
     inputs, for each or once for all: a range ("0..1"), or a mean and a standard deviation ("0+-1").
+    ``run_time_scales`` gives each "tensor", or each "token" of one, that a layer with int8 weights reads a scale of its
+    own while the model runs, from its ``run_time_ranges``: "symmetric", "asymmetric" or "mean_std".
     ``share_repeats`` lets tensors that the same weights compute again and again, in an unrolled recurrent network,
     share one range. ``rounding`` names whose integers are computed; None leaves it to the kind of source model.
     """
@@ -61,6 +67,8 @@ class Recipe:
     activations: str = "int8"
     scales: str = "asymmetric"
     ranges: str = "data"
+    run_time_scales: str = "none"
+    run_time_ranges: str = "asymmetric"
     transforms: tuple[str, ...] = ("equalize",)
     compensation: tuple[str, ...] = ()
     share_repeats: bool = True
@@ -82,6 +90,8 @@ class Recipe:
             parse(text, Transform)
         _require_one(self.scales, SCALES, "scales")
         _require_one(self.ranges, RANGES, "ranges")
+        _require_one(self.run_time_scales, RUN_TIME_SCALES, "run_time_scales")
+        _require_one(self.run_time_ranges, RUN_TIME_RANGES, "run_time_ranges")
         if self.rounding is not None:
             _require_one(self.rounding, tuple(rounding.value for rounding in Rounding), "rounding")
         for text in self.inputs:

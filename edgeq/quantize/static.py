@@ -21,11 +21,13 @@ from edgeq.ir.dtypes import DType
 from edgeq.ir.graph import ABSENT, Graph, Node, Tensor
 from edgeq.ir.qparams import QuantParams
 from edgeq.ops.base import RangeRule
+from edgeq.ops.dynamic_rows import RowRange
 from edgeq.quantize.affine import params_of_range, quantize, quantize_bias, quantize_weights, round_range
 from edgeq.quantize.assign import assign
 from edgeq.quantize.calibrate import calibrate, no_samples
 from edgeq.quantize.data import align_batch
 from edgeq.quantize.declared import Declared
+from edgeq.quantize.dynamic import Rows, dynamic_layers
 from edgeq.quantize.expected import correct_biases
 from edgeq.quantize.fidelity import output_noise
 from edgeq.quantize.groups import Groups, find_groups, separate_fixed
@@ -67,7 +69,11 @@ def quantize_static(
     that are not finite and for a bias that does not fit int32, BadInputError for data that the inputs do not take and
     for scopes that match nothing.
     """
-    return decide(graph, batches, recipe, keep_values=keep_values, progress=progress).integers(io_dtype)
+    found = decide(graph, batches, recipe, keep_values=keep_values, progress=progress).integers(io_dtype)
+    if recipe.run_time_scales == "none":
+        return found
+    row_range = RowRange[recipe.run_time_ranges.upper()]
+    return dynamic_layers(found, rows=Rows(recipe.run_time_scales), row_range=row_range)
 
 
 def decide(

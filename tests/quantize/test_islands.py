@@ -6,6 +6,7 @@ from __future__ import annotations
 import dataclasses
 
 import numpy as np
+import pytest
 from graphbuilder import Builder, normal, run_codes, sqnr
 
 from edgeq.ir.dtypes import DType
@@ -116,3 +117,12 @@ def test_steps_of_an_unrolled_network_share_ranges_and_then_constants():
 
 def test_layers_with_weights_of_their_own_are_no_repeats():
     assert find_repeats(chain()) == []
+
+
+@pytest.mark.parametrize("rows", ["tensor", "token"])
+@pytest.mark.parametrize("ranges", ["symmetric", "asymmetric", "mean_std"])
+def test_layers_find_their_scales_while_the_model_runs(rows, ranges):
+    recipe = Recipe(observer="minmax", transforms=(), activations="int16", run_time_scales=rows, run_time_ranges=ranges)
+    found, reached = noise(chain(), recipe)
+    assert [node.op.name for node in found.nodes].count("dynamic_linear") == 3
+    assert reached > (15 if ranges == "mean_std" else 20)  # three deviations clip a small tensor
