@@ -106,6 +106,10 @@ def _adapted(op: Any, old: Shape | None, new: Shape | None, sizes: tuple[int, in
         return dataclasses.replace(op, sizes=follow(op.sizes), shape=leading)
     if op.name == "transpose_conv":
         return dataclasses.replace(op, output_shape=(batch, *op.output_shape[1:]))
+    if op.name in ("dynamic_quantize", "dynamic_linear"):
+        if op.rows % old_batch:
+            raise GraphError(f"{old_batch} samples share {op.rows} rows of run-time scales")
+        return dataclasses.replace(op, rows=op.rows // old_batch * batch)
     return op
 
 

@@ -30,6 +30,7 @@ from edgeq.pipeline import read_source
 from edgeq.quantize.dynamic import Rows, dynamic_layers
 from edgeq.quantize.recipe import Recipe
 from edgeq.quantize.static import quantize_for_shape, quantize_static
+from edgeq.rewrite.batch import rebatch
 from edgeq.rewrite.shrink import shrink
 from edgeq.rewrite.simplify import simplify_float
 from edgeq.runtime.native import NativeRunner
@@ -185,6 +186,24 @@ def test_interpreter_equals_the_twin_through_a_file(rows, row_range):
         found = NativeRunner(read_model(data), data).run(codes, crcs=True)
         assert found.step_crcs == expected.step_crcs
         np.testing.assert_array_equal(found.outputs[0], expected.outputs[0])
+
+
+@pytest.mark.parametrize("rows", list(Rows), ids=lambda rows: rows.value)
+def test_samples_that_run_together_come_out_as_alone(rows):
+    for graph in (chain(), residual()):
+        quantized = dynamic(graph, rows=rows)
+        samples = [feed(graph, seed)[0] * 10.0**-seed for seed in range(3)]
+        alone = [run_codes(quantized, [sample])[0] for sample in samples]
+        (together,) = run_codes(rebatch(quantized, 3), [np.concatenate(samples)])
+        np.testing.assert_array_equal(together, np.concatenate(alone))
+
+
+def test_samples_that_share_a_scale_do_not_run_with_others():
+    b = Builder()
+    x = b.node(Logistic(), b.input(4, 6))
+    graph = dynamic(b.graph(b.node(FullyConnected(), x, weights(b, 5, 6))))
+    with pytest.raises(UnsupportedError, match="4 samples share 1 rows of run-time scales"):
+        rebatch(graph, 8)
 
 
 def test_a_trained_network_stays_near_its_float_values():
