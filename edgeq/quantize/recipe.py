@@ -58,7 +58,8 @@ class Recipe:
     ``run_time_scales`` gives each "tensor", or each "token" of one, that a layer with int8 weights reads a scale of its
     own while the model runs, from its ``run_time_ranges``: "symmetric", "asymmetric" or "mean_std".
     ``share_repeats`` lets tensors that the same weights compute again and again, in an unrolled recurrent network,
-    share one range. ``rounding`` names whose integers are computed; None leaves it to the kind of source model.
+    share one range, with ``share_states`` also the states of its cells, so that all steps have the same constants.
+    ``rounding`` names whose integers are computed; None leaves it to the kind of source model.
     """
 
     name: str = "int8"
@@ -72,6 +73,7 @@ class Recipe:
     transforms: tuple[str, ...] = ("equalize",)
     compensation: tuple[str, ...] = ()
     share_repeats: bool = True
+    share_states: bool = False
     rounding: str | None = None
     inputs: tuple[str, ...] = ()
     scopes: tuple[Scope, ...] = ()

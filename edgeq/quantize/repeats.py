@@ -8,10 +8,13 @@ from edgeq.ops.base import RangeRule
 from edgeq.quantize.groups import is_activation
 
 DEPTH = 4  # operators that two tensors must have in common, counted from them backwards
+STATE_DEPTH = 8  # which reaches from a cell's state to the weights it was computed with
 
 
-def find_repeats(graph: Graph) -> list[list[int]]:
+def find_repeats(graph: Graph, *, states: bool = False) -> list[list[int]]:
     """Return sets of tensors that are computed alike, by the last four operators, from weights that layers share.
+
+    With ``states`` it is the last eight, so that the states of a cell are alike from the step on at which they are.
 
     They may share one range, and then one copy of every table and constant, at the price of a range that must do for
     all of them. Tensors of a network whose layers have weights of their own are never alike.
@@ -28,7 +31,7 @@ def find_repeats(graph: Graph) -> list[list[int]]:
         kinds[index] = ("constant", index) if tensor.is_constant else "value"
         reached[index] = False
     numbers: dict[object, int] = {}
-    for _ in range(DEPTH):
+    for _ in range(STATE_DEPTH if states else DEPTH):
         before, seen = dict(kinds), dict(reached)
         for node in graph.nodes:
             inputs = tuple(ABSENT if index == ABSENT else before[index] for index in node.inputs)

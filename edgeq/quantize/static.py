@@ -132,7 +132,8 @@ def _decide(
 ) -> Decisions:
     graph = separate_fixed(graph)
     typed = separate_dtypes(graph, assign(graph, recipe))
-    groups = find_groups(typed.graph, typed.dtypes, joined=find_repeats(typed.graph) if recipe.share_repeats else ())
+    joined = find_repeats(typed.graph, states=recipe.share_states) if recipe.share_repeats else ()
+    groups = find_groups(typed.graph, typed.dtypes, joined=joined)
     wanted = [index for index, group in groups.of.items() if group not in groups.fixed]
     if recipe.ranges == "propagated":
         moments = propagate(typed.graph, inputs=_declared(graph, recipe))

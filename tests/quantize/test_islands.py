@@ -115,6 +115,28 @@ def test_steps_of_an_unrolled_network_share_ranges_and_then_constants():
     assert kinds[1] < kinds[0] / 2
 
 
+def test_states_of_a_cell_share_ranges_only_where_that_is_asked():
+    build = Builder()
+    first = build.node(Split(1, (3,) * 10), build.input(1, 30))
+    w = build.constant(normal(4, 3, seed=1))
+    states = [build.node(Tanh(), build.node(FullyConnected(), first, w, ABSENT))]
+    for part in range(first + 1, first + 10):
+        total = build.node(Add(), build.node(FullyConnected(), part, w, ABSENT), states[-1])
+        gate = build.node(Logistic(), total)
+        new, old = (build.node(Mul(), gate, other) for other in (build.node(Tanh(), total), states[-1]))
+        states.append(build.node(Add(), new, old))
+    graph = build.graph(states[-1])
+    shared = [members for members in find_repeats(graph, states=True) if states[-1] in members]
+    assert len(shared[0]) >= 6
+    assert set(shared[0]) <= set(states)
+    assert not any(set(members) & set(states[1:]) for members in find_repeats(graph))
+    data = normal(64, 30, seed=3)
+    for recipe, expected in ((PLAIN, (9, 10)), (dataclasses.replace(PLAIN, share_states=True), (2, 5))):
+        found = quantize_static(graph, [[data]], recipe)
+        kinds = {found.tensors[index].quant for index in states}
+        assert expected[0] <= len(kinds) <= expected[1]
+
+
 def test_layers_with_weights_of_their_own_are_no_repeats():
     assert find_repeats(chain()) == []
 

@@ -41,6 +41,7 @@ def test_every_field_survives_a_file(tmp_path):
         transforms=(),
         rounding="tflite",
         share_repeats=False,
+        share_states=True,
         inputs=("0..1",),
         scopes=(Scope('a "quoted" \\ name*', "conv2d", activations="int8"), Scope(weights="int8", optional=True)),
     )
