@@ -130,10 +130,10 @@ def test_states_of_a_cell_share_ranges_only_where_that_is_asked():
     assert len(shared[0]) >= 6
     assert set(shared[0]) <= set(states)
     assert not any(set(members) & set(states[1:]) for members in find_repeats(graph))
-    data = normal(64, 30, seed=3)
+    data, names = normal(64, 30, seed=3), {graph.tensors[index].name for index in states}
     for recipe, expected in ((PLAIN, (9, 10)), (dataclasses.replace(PLAIN, share_states=True), (2, 5))):
         found = quantize_static(graph, [[data]], recipe)
-        kinds = {found.tensors[index].quant for index in states}
+        kinds = {tensor.quant for tensor in found.tensors if tensor.name in names}
         assert expected[0] <= len(kinds) <= expected[1]
 
 
