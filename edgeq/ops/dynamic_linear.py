@@ -158,7 +158,9 @@ class DynamicLinear(Op):
         reals = np.array([real_of_scale((int(m), int(e))) for m, e, _ in scales]).reshape(-1, 1)
         centred = codes.reshape(self.rows, -1) - scales[:, 2:].astype(np.float64)
         (y,) = self.layer.reference([(centred * reals).reshape(codes.shape), *inputs[1:3]])
-        return [y] if self.row_range is None else reference_rows(y, self.rows, self.row_range, DEVIATIONS)
+        if self.row_range is None:
+            return [y]
+        return reference_rows(y, self.rows, self.row_range, DEVIATIONS, kept=reals.reshape(-1))
 
     def fold(self, inputs: Sequence[Tensor | None], outputs: Sequence[Tensor], *, rounding: Rounding) -> Fold:
         self.infer_shape(inputs)

@@ -104,8 +104,13 @@ def _shift(values: np.ndarray | np.int64, bits: int) -> np.ndarray:
     return np.asarray(values if bits == 0 else (values + (1 << (bits - 1))) >> bits)
 
 
-def reference_rows(values: np.ndarray, rows: int, row_range: RowRange, deviations: int) -> list[np.ndarray]:
-    """Quantize real values (rows, ...) as ``quantize_row`` does: codes in their shape, and the rows of scales."""
+def reference_rows(
+    values: np.ndarray, rows: int, row_range: RowRange, deviations: int, *, kept: np.ndarray | float = 1.0
+) -> list[np.ndarray]:
+    """Quantize real values (rows, ...) as ``quantize_row`` does: codes in their shape, and the rows of scales.
+
+    ``kept`` (rows,) are the scales of rows of zeros.
+    """
     flat = np.asarray(values, np.float64).reshape(rows, -1)
     low, high = np.minimum(flat.min(axis=1), 0), np.maximum(flat.max(axis=1), 0)
     if row_range is RowRange.SYMMETRIC:
@@ -116,7 +121,7 @@ def reference_rows(values: np.ndarray, rows: int, row_range: RowRange, deviation
             mean, spread = flat.mean(axis=1), deviations * flat.std(axis=1)
             low, high = np.minimum(np.maximum(mean - spread, low), 0), np.maximum(np.minimum(mean + spread, high), 0)
         bottom, steps = -128, 255
-    scales = np.where(high > low, (high - low) / steps, 1.0)
+    scales = np.where(high > low, (high - low) / steps, kept)
     zeros = np.where(high > low, round_away(bottom - low / scales), 0)
     codes = np.clip(round_away(flat / scales[:, None]) + zeros[:, None], bottom, 127)
     pairs = [(*scale_of_real(float(scale)), int(zero)) for scale, zero in zip(scales, zeros, strict=True)]
