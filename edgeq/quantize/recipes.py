@@ -38,8 +38,8 @@ BUILT_IN: dict[str, Recipe] = {
         Recipe(name="int8-pot", scales="pot"),
         Recipe(name="int16x8", activations="int16", observer="minmax", transforms=()),
         Recipe(name="datafree", ranges="synthetic", observer="minmax", transforms=()),
-        Recipe(name="dynamic", activations="int16", observer="minmax", transforms=(), run_time_scales="tensor"),
-        Recipe(name="dynamic-token", activations="int16", observer="minmax", transforms=(), run_time_scales="token"),
+        Recipe(name="dynamic", activations="int16", observer="minmax", run_time_scales="tensor"),
+        Recipe(name="dynamic-token", activations="int16", observer="minmax", run_time_scales="token"),
         *(_low_bit(name, weights) for name, weights in _LOW_BIT.items()),
         *PRESETS,
     )
