@@ -65,7 +65,7 @@ def front(layers: Layers, *, cost: int = 0, budget: float = math.inf) -> list[Se
         kept = _undominated(new_sums, new_noises, room=_roomy(budget) - least)
         sums, noises = new_sums[kept], new_noises[kept]
         steps.append((kept // len(options), kept % len(options)))
-    found = []
+    found: list[Selection] = []
     for state in range(len(sums)):
         picks, place = [], state
         for origins, options_taken in reversed(steps):
@@ -93,7 +93,9 @@ def _undominated(sums: np.ndarray, noises: np.ndarray, *, room: float) -> np.nda
         return kept
     span = float(sums[kept[-1]] - sums[kept[0]])
     bins = np.floor((sums[kept] - sums[kept[0]]) * (STEPS / span))
-    return kept[np.append(bins[1:] != bins[:-1], True)]  # noise falls, so the last of each bin has the least
+    return np.asarray(
+        kept[np.append(bins[1:] != bins[:-1], True)]
+    )  # noise falls, so the last of each bin has the least
 
 
 def choose_exact(layers: Layers, budget: float, *, cost: int = 0) -> Selection | None:
@@ -124,7 +126,7 @@ def choose_greedy(layers: Layers, budgets: Sequence[float]) -> Selection | None:
     for picks in table.starts():
         if table.repair(picks):
             table.improve(picks)
-            found = selection_of(layers, picks)
+            found = selection_of(layers, picks.tolist())
             if _fits(found, budgets) and (best is None or found.noise < best.noise):
                 best = found
     return best
