@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -62,6 +61,7 @@ def command(
     """
     from edgeq.analysis.accuracy import Gate
     from edgeq.analysis.metrics import parse_metric
+    from edgeq.cli._bounds import read_bound
     from edgeq.cli._output import emit
     from edgeq.cli._paths import require_new_files
     from edgeq.errors import UsageError
@@ -74,9 +74,9 @@ def command(
     chosen = None if metric is None else parse_metric(metric)
     is_fraction = maximum is None if chosen is None else chosen.is_fraction
     gate = Gate(
-        minimum=_bound(minimum, "--min", is_fraction=is_fraction),
-        maximum=_bound(maximum, "--max", is_fraction=is_fraction),
-        max_drop=_bound(max_drop, "--max-drop", is_fraction=is_fraction),
+        minimum=read_bound(minimum, "--min", is_fraction=is_fraction),
+        maximum=read_bound(maximum, "--max", is_fraction=is_fraction),
+        max_drop=read_bound(max_drop, "--max-drop", is_fraction=is_fraction),
     )
     if chosen is not None:
         gate.require_direction(chosen.name, larger_is_better=chosen.larger_is_better)
@@ -129,24 +129,3 @@ def _evaluate(
         original = None if source is None else api.subject_of(source, data, labels=labels)
         with naming(data), progress("evaluating", total=subject.samples.count, quiet=quiet) as seen:
             return evaluate(subject, metric=metric, source=original, progress=seen)
-
-
-def _bound(text: str | None, option: str, *, is_fraction: bool) -> float | None:
-    """Read a bound; as a fraction it is 0 to 1 or has a percent sign, so that 1 is never mistaken for 1 %."""
-    from edgeq.errors import UsageError
-
-    if text is None:
-        return None
-    try:
-        value = float(text.removesuffix("%")) / (100 if text.endswith("%") else 1)
-    except ValueError:
-        raise UsageError(f"{option} is a number, {text!r} found") from None
-    if not is_fraction and text.endswith("%"):
-        raise UsageError(f"{option} {text} is in percent, the metric is no fraction", hint="give it in its own units")
-    largest = 1.0 if option == "--min" or text.endswith("%") else 0.999999
-    if is_fraction and not 0 <= value <= largest:
-        raise UsageError(f"{option} {text} is no fraction of 1", hint="write 0.01 or 1% for one in a hundred")
-    if not math.isfinite(value) or (option == "--max-drop" and value < 0):
-        wanted = "number of at least 0" if option == "--max-drop" else "finite number"
-        raise UsageError(f"{option} is a {wanted}, {text!r} found")
-    return value
