@@ -52,7 +52,7 @@ def _budget(layers: Instance, share: float, cost: int = 0) -> float:
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(1, 5), st.integers(1, 6), st.floats(-0.1, 1.1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_dynamic_programming_equals_brute_force(seed: int, layers: int, options: int, share: float) -> None:
     instance = _instance(seed, layers=layers, options=options)
     budget = _budget(instance, share)
@@ -65,7 +65,7 @@ def test_dynamic_programming_equals_brute_force(seed: int, layers: int, options:
 
 
 @given(st.integers(0, 2**32 - 1), st.integers(2, 5), st.integers(2, 5), st.floats(0.2, 1), st.floats(0.2, 1))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 def test_greedy_is_within_five_percent_of_brute_force(
     seed: int, layers: int, options: int, first: float, second: float
 ) -> None:
@@ -82,7 +82,7 @@ def test_greedy_is_within_five_percent_of_brute_force(
 
 
 @given(st.integers(0, 2**32 - 1), st.floats(0, 1))
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=5, deadline=None)
 def test_greedy_is_within_five_percent_of_the_optimum_for_many_layers(seed: int, share: float) -> None:
     instance = _instance(seed, layers=20, options=9)
     budget = _budget(instance, share)
@@ -94,7 +94,7 @@ def test_greedy_is_within_five_percent_of_the_optimum_for_many_layers(seed: int,
 
 
 @given(st.integers(0, 2**32 - 1), st.lists(st.floats(0, 1), min_size=2, max_size=6))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_a_larger_budget_is_never_worse(seed: int, shares: list[float]) -> None:
     instance = _instance(seed, layers=8, options=5)
     found = [choose_exact(instance, _budget(instance, share)) for share in sorted(shares)]
@@ -104,7 +104,7 @@ def test_a_larger_budget_is_never_worse(seed: int, shares: list[float]) -> None:
 
 
 @given(st.integers(0, 2**32 - 1))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=12, deadline=None)
 def test_the_front_holds_every_optimum_and_nothing_else(seed: int) -> None:
     instance = _instance(seed, layers=4, options=4)
     found = front(instance)

@@ -6,17 +6,19 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from graphbuilder import Builder, normal
 
-from edgeq.analysis.search import nondominated
+from edgeq.analysis.search import Option, nondominated, selection_of
 from edgeq.analysis.sensitivity import MENU, Layer, find_layers, measure_choice, scopes_of, stored_bytes
 from edgeq.analysis.trials import Store, build, prepare, run_choices
-from edgeq.analysis.tune import MIXED, Budgets, Options, Tuning, tune
+from edgeq.analysis.tune import MIXED, Budgets, Options, Tuning, _promote, tune
 from edgeq.board import load_board
+from edgeq.compile.plan import Plan
 from edgeq.compile.planner import make_plan
 from edgeq.errors import BadInputError, UsageError
 from edgeq.format.write import write_model
@@ -167,6 +169,51 @@ def test_what_cannot_be_met_comes_with_what_could(int8_bytes: int) -> None:
     least = min(built.flash_bytes for built, _ in found.trail)
     assert found.advice == (f"--max-flash {least} would be met",)
     assert "no choice of formats is predicted to keep the budgets" in found.notes
+
+
+def test_a_drop_that_is_missed_gives_the_noisiest_layer_something_better() -> None:
+    instance = [
+        [("int8", Option(0.1, (8.0,))), ("int4", Option(0.3, (4.0,))), ("ternary", Option(0.5, (2.0,)))],
+        [("int8", Option(0.4, (8.0,)))],
+    ]
+    layers = [[option for _, option in options] for options in instance]
+    assert _promote(instance, selection_of(layers, [1, 0]))  # the second layer is noisier and has nothing better
+    assert [[name for name, _ in options] for options in instance] == [["int8"], ["int8"]]
+    assert not _promote(instance, selection_of([[option for _, option in options] for options in instance], [0, 0]))
+
+
+def test_rounds_go_on_while_the_drop_is_missed_and_a_layer_has_something_better(
+    tuned: tuple[Tuning, Path], int8_bytes: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / "state.json"
+    state.write_bytes(tuned[1].read_bytes())
+    promoted = []
+    monkeypatch.setattr("edgeq.analysis.tune._promote", lambda _, picked: not promoted.append(picked))
+    budgets = dataclasses.replace(_budgets(int8_bytes), drop=0.0)
+    options = dataclasses.replace(QUICK, rounds=3, points=0)
+    found = tune(GRAPH, [ROWS], board=PI, budgets=budgets, options=options, store=Store(state))
+    assert len(promoted) == 3
+    assert found.chosen is None
+    assert any(line.startswith("--max-drop ") for line in found.advice)
+
+
+def test_a_file_that_is_larger_than_predicted_leads_to_a_tighter_search(
+    tuned: tuple[Tuning, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = tuned[0].chosen
+    assert before is not None
+
+    def too_little(plan: Plan, nodes: Sequence[str]) -> int:
+        coded = any(planned.step.name == "coded_conv2d" for planned in plan.steps)
+        return stored_bytes(plan, nodes) - 400 * coded
+
+    monkeypatch.setattr("edgeq.analysis.sensitivity.stored_bytes", too_little)
+    budgets = Budgets(flash_bytes=before.flash_bytes - 1)
+    found = tune(GRAPH, [ROWS], board=PI, budgets=budgets, options=dataclasses.replace(QUICK, points=0))
+    mixed = [(built, missed) for built, missed in found.trail if built.label.startswith("mixed")]
+    assert mixed[0][1] == ("flash",)
+    assert mixed[-1][1] == ()
+    assert found.chosen is mixed[-1][0]
 
 
 def test_labels_score_models_against_the_float_one() -> None:
