@@ -26,20 +26,26 @@ _LOW_BIT = {
 }
 
 
+_MEANS = ("bias_correction",)
+
+
 def _low_bit(name: str, weights: str) -> Recipe:
-    compensation = ("gptq", "bias_correction")
-    return Recipe(name=name, weights=weights, compensation=compensation, scopes=_DEPTHWISE)
+    return Recipe(name=name, weights=weights, compensation=("gptq", *_MEANS), scopes=_DEPTHWISE)
+
+
+def _at_run_time(name: str, scales: str) -> Recipe:
+    return Recipe(name=name, activations="int16", observer="minmax", compensation=_MEANS, run_time_scales=scales)
 
 
 BUILT_IN: dict[str, Recipe] = {
     recipe.name: recipe
     for recipe in (
-        Recipe(name="int8"),
-        Recipe(name="int8-pot", scales="pot"),
-        Recipe(name="int16x8", activations="int16", observer="minmax", transforms=()),
-        Recipe(name="datafree", ranges="synthetic", observer="minmax", transforms=()),
-        Recipe(name="dynamic", activations="int16", observer="minmax", run_time_scales="tensor"),
-        Recipe(name="dynamic-token", activations="int16", observer="minmax", run_time_scales="token"),
+        Recipe(name="int8", compensation=_MEANS),
+        Recipe(name="int8-pot", scales="pot", compensation=_MEANS),
+        Recipe(name="int16x8", activations="int16", observer="minmax", transforms=(), compensation=_MEANS),
+        Recipe(name="datafree", ranges="synthetic", observer="minmax", transforms=(), compensation=_MEANS),
+        _at_run_time("dynamic", "tensor"),
+        _at_run_time("dynamic-token", "token"),
         *(_low_bit(name, weights) for name, weights in _LOW_BIT.items()),
         *PRESETS,
     )

@@ -2,7 +2,8 @@
 """Walk a float graph layer by layer, each on what the quantized layers before it give, and round its weights.
 
 Two values of every tensor are carried along: the float model's, and what the quantized model will have, activations
-rounded to their codes and weights as they were decided so far.
+rounded to their codes and weights as they were decided so far. Both are float64, so that what is decided does not
+depend on how a host orders its sums.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from edgeq.quantize.methods.compensation import LayerSamples, Rounded
 from edgeq.rewrite.batch import evaluation_batch
 
 MOST_ROWS = 4096  # of a layer's inputs that compensation sees
-MOST_VALUES = 2**26  # of one tensor that are held, over all samples
+MOST_VALUES = 2**25  # of one tensor that are held, over all samples
 CHUNK = 32  # samples that run at once
 
 Chunks = list[np.ndarray]  # a tensor's values, some samples in each
@@ -47,9 +48,9 @@ class Visit:
 
 
 def fake_quantize(values: np.ndarray, params: QuantParams, dtype: DType) -> np.ndarray:
-    """Return the real values (float32) that the codes of values stand for; per-tensor parameters."""
+    """Return the real values (float64) that the codes of values stand for; per-tensor parameters."""
     codes = quantize(values, params, dtype).astype(np.float64)
-    return np.asarray((codes - params.zero_point) * params.scale, np.float32)
+    return np.asarray((codes - params.zero_point) * params.scale)
 
 
 def round_layers(
@@ -100,7 +101,7 @@ def walk(
     exact: dict[int, Chunks] = {}
     found: dict[int, Chunks] = {}
     for place, port in enumerate(graph.inputs):
-        arrays = [feeds[place] for _, feeds in chunks]
+        arrays = [_wide(feeds[place]) for _, feeds in chunks]
         exact[port.tensor] = arrays
         found[port.tensor] = coded(port.tensor, arrays, params, dtypes)
     last_use = {index: position for position, node in enumerate(runners[0].nodes) for index in node.inputs}
@@ -153,7 +154,7 @@ def compute(
         inputs: list[np.ndarray | None] = []
         for index in node.inputs:
             data = None if index == ABSENT else runner.tensors[index].data
-            inputs.append(values[index][number] if index in values else data)
+            inputs.append(values[index][number] if index in values else None if data is None else _wide(data))
         inputs += [None] * (max(replaced, default=0) + 1 - len(inputs))  # a bias that the layer did not have
         for place, constant in replaced.items():
             inputs[place] = constant
@@ -163,11 +164,15 @@ def compute(
     return results
 
 
+def _wide(array: np.ndarray) -> np.ndarray:
+    return array.astype(np.float64) if array.dtype.kind == "f" else array
+
+
 def quantized_constants(graph: Graph, node: Node, rounded: Rounded) -> dict[int, np.ndarray]:
     """Return a layer's quantized weights and bias by input position."""
     shape = graph.tensors[node.inputs[1]].shape
     weights = from_rows(rounded.values, shape, node.op.weight_axis)
-    return {1: weights.astype(np.float32), 2: rounded.bias.astype(np.float32)}
+    return {1: weights, 2: rounded.bias}
 
 
 def _shared_weights(graph: Graph) -> dict[int, list[Node]]:
@@ -189,7 +194,7 @@ def _gathered(graph: Graph, chunks: list[tuple[Graph, list[np.ndarray]]], nodes:
             values[index].append(value)
 
     for runner, feeds in chunks:
-        run_float(runner, feeds, observe=observe)
+        run_float(runner, feeds, observe=observe, precise=True)
     return _layer_samples(graph, nodes[0], [(node, values, values) for node in nodes])
 
 

@@ -42,6 +42,7 @@ def test_every_field_survives_a_file(tmp_path):
         rounding="tflite",
         share_repeats=False,
         share_states=True,
+        ranges="propagated",
         inputs=("0..1",),
         scopes=(Scope('a "quoted" \\ name*', "conv2d", activations="int8"), Scope(weights="int8", optional=True)),
     )
@@ -51,7 +52,7 @@ def test_every_field_survives_a_file(tmp_path):
 def test_a_file_starts_from_the_recipe_that_it_names(tmp_path):
     found = parse_recipe(write(tmp_path, 'name = "int16x8"\nobserver = "mse"\n'))
     assert found == dataclasses.replace(BUILT_IN["int16x8"], observer="mse")
-    assert parse_recipe(write(tmp_path, 'name = "my own"\n')) == Recipe(name="my own")
+    assert parse_recipe(write(tmp_path, 'name = "my own"\n')) == dataclasses.replace(BUILT_IN["int8"], name="my own")
 
 
 @pytest.mark.parametrize(

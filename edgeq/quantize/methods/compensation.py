@@ -24,8 +24,8 @@ class LayerSamples:
     weights: np.ndarray  # (O, K) float64
     bias: np.ndarray  # (O,) float64
     activation: Activation
-    exact: np.ndarray  # (G, n, K) float32: the inputs in the float model
-    inputs: np.ndarray  # (G, n, K) float32: the inputs as the quantized layers before compute them
+    exact: np.ndarray  # (G, n, K) float64: the inputs in the float model
+    inputs: np.ndarray  # (G, n, K) float64: the inputs as the quantized layers before compute them
 
     @property
     def groups(self) -> int:
