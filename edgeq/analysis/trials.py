@@ -8,7 +8,7 @@ import json
 import multiprocessing
 import tomllib
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from edgeq.analysis.estimates import difference
+from edgeq.analysis.layer_errors import likeness, run_decided
 from edgeq.analysis.metrics import Metric, default_metric, parse_metric
 from edgeq.analysis.predict import predict
 from edgeq.analysis.samples import leading_size, one_by_one, run_samples
@@ -32,6 +33,7 @@ from edgeq.pipeline import convert_graph
 from edgeq.quantize.data import DataSet, load_data, of_arrays
 from edgeq.quantize.fidelity import run_codes
 from edgeq.quantize.recipe import Recipe, read_recipe
+from edgeq.quantize.static import decide
 from edgeq.rewrite.batch import evaluation_batch, rebatch
 from edgeq.rewrite.simplify import simplify_float
 
@@ -205,6 +207,12 @@ def run_choices(
     }
 
 
+def run_noises(work: Work, recipes: Mapping[str, Recipe], store: Store, *, jobs: int = 1) -> dict[str, float]:
+    """Return the noise at the first output, error power over signal power, that recipes make on ``few``."""
+    wanted = [(f"noise {recipe.to_toml()}", _noise, (work, recipe)) for recipe in recipes.values()]
+    return {name: result["noise"] for name, result in zip(recipes, _run(wanted, store, jobs=jobs), strict=True)}
+
+
 _Task = tuple[str, Callable[..., dict[str, Any]], tuple[Any, ...]]
 
 
@@ -237,6 +245,11 @@ def _built(result: dict[str, Any]) -> Built | Failed:
         return Failed(result["failed"])
     recipe = read_recipe(tomllib.loads(result["recipe"]), Recipe())
     return Built(**{**result, "recipe": recipe, "interval": tuple(result["interval"])})
+
+
+def _noise(work: Work, recipe: Recipe) -> dict[str, Any]:
+    exact, found = run_decided(decide(simplify_float(work.graph), [work.few], recipe), work.few)
+    return {"noise": 10 ** (-likeness([exact], [found]).sqnr_db / 10)}
 
 
 def _measure(work: Work, recipe: Recipe, name: str) -> dict[str, Any]:

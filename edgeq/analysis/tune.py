@@ -25,7 +25,18 @@ from edgeq.analysis.search import (
     nondominated,
 )
 from edgeq.analysis.sensitivity import MENU, ChoiceCosts, find_layers, scopes_of
-from edgeq.analysis.trials import Built, Data, Failed, Store, Work, open_data, prepare, run_builds, run_choices
+from edgeq.analysis.trials import (
+    Built,
+    Data,
+    Failed,
+    Store,
+    Work,
+    open_data,
+    prepare,
+    run_builds,
+    run_choices,
+    run_noises,
+)
 from edgeq.board import Board
 from edgeq.errors import UsageError
 from edgeq.ir.graph import Graph
@@ -36,13 +47,14 @@ from edgeq.rewrite.simplify import simplify_float
 # Recipes of one width, from the plainest on; those of int8 differ in accuracy alone.
 SEQUENCE: tuple[tuple[str, Recipe], ...] = (
     ("int8, ranges by minmax", Recipe(observer="minmax", transforms=())),
-    ("int8, ranges by mse", Recipe(observer="mse", transforms=())),
+    ("int8, better ranges", Recipe(transforms=())),
     ("int8, equalized, biases corrected", Recipe(compensation=("bias_correction",))),
     ("int8, rounded by gptq", Recipe(compensation=("gptq", "bias_correction"))),
     ("int16 activations", Recipe(activations="int16", observer="minmax", transforms=())),
 )
 MIXED = Recipe(name="tuned", compensation=("gptq", "bias_correction"))
 MOST_ROWS = 4096  # samples on which models are scored
+OBSERVERS = ("mse", "minmax", "percentile:99.99", "kl")  # that compete where int8 loses too much
 POOL = 1024  # first samples of the data, from which those for the layers are drawn
 
 
@@ -144,6 +156,7 @@ class _Search:
         recurrent = find_repeats(self.graph, states=True) != find_repeats(self.graph)
         self.mixed = dataclasses.replace(MIXED, share_states=recurrent)
         self.choices: dict[str, ChoiceCosts] = {}
+        self.noises: dict[str, float] = {}
         self.notes: list[str] = []
 
     def run(self) -> Tuning:
@@ -181,11 +194,22 @@ class _Search:
                 continue  # the recipes of int8 take the same memory and time
             if int8 is not None and wide and self.missed(int8, drop=False):
                 break  # and int16 takes more
+            if int8 is not None and not wide:
+                recipe = dataclasses.replace(recipe, observer=self.best_observer())
             built = self.build(label, recipe)
             if built is not None and not self.missed(built):
                 return built
             int8 = int8 or built
         return None
+
+    def best_observer(self) -> str:
+        """Return the observer whose ranges make the least noise at the output, and keep it for mixed recipes."""
+        if not self.noises:
+            self.tell("comparing observers")
+            recipes = {name: dataclasses.replace(SEQUENCE[1][1], observer=name) for name in OBSERVERS}
+            self.noises = run_noises(self.work, recipes, self.store, jobs=self.options.jobs)
+            self.mixed = dataclasses.replace(self.mixed, observer=min(self.noises, key=self.noises.__getitem__))
+        return self.mixed.observer
 
     def build(self, label: str, recipe: Recipe) -> Built | None:
         """Build a recipe and add it to the trail; a recipe that cannot be is noted and gives None."""

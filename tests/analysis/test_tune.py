@@ -16,7 +16,7 @@ from graphbuilder import Builder, normal
 from edgeq.analysis.search import Option, nondominated, selection_of
 from edgeq.analysis.sensitivity import MENU, Layer, find_layers, measure_choice, scopes_of, stored_bytes
 from edgeq.analysis.trials import Store, build, prepare, run_choices
-from edgeq.analysis.tune import MIXED, Budgets, Options, Tuning, _promote, tune
+from edgeq.analysis.tune import MIXED, OBSERVERS, Budgets, Options, Tuning, _promote, tune
 from edgeq.board import load_board
 from edgeq.compile.plan import Plan
 from edgeq.compile.planner import make_plan
@@ -160,6 +160,21 @@ def test_the_first_recipe_that_keeps_the_budgets_ends_the_sequence() -> None:
     assert [built.label for built, _ in found.trail] == ["int8, ranges by minmax"]
     assert found.chosen is found.trail[0][0]
     assert not found.choices
+
+
+def test_the_observer_with_the_least_noise_serves_what_follows() -> None:
+    store = Store()
+    found = tune(GRAPH, [ROWS], board=PI, budgets=Budgets(drop=0.007), options=Options(points=0), store=store)
+    plain, *better = (built.recipe for built, _ in found.trail)
+    assert plain.observer == "minmax"
+    noises = {key: result["noise"] for key, result in store.results.items() if key.startswith("noise")}
+    assert len(noises) == len(OBSERVERS)
+    quietest = min(noises, key=noises.__getitem__)
+    assert len(better) >= 2
+    for recipe in better:
+        assert f'observer = "{recipe.observer}"' in quietest
+    assert found.chosen is not None
+    assert found.chosen.recipe == better[-1]
 
 
 def test_what_cannot_be_met_comes_with_what_could(int8_bytes: int) -> None:
