@@ -14,8 +14,8 @@ import numpy as np
 from edgeq.analysis.estimates import Interval, difference
 from edgeq.analysis.metrics import Kept, Metric, by_position, default_metric, parse_metric
 from edgeq.analysis.samples import Runner, run_samples
-from edgeq.errors import AccuracyError, BadInputError, InvalidValueError, UsageError
-from edgeq.quantize.data import Batch, DataSet
+from edgeq.errors import AccuracyError, BadInputError, UsageError
+from edgeq.quantize.data import Batch, DataSet, require_finite_samples
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def _labels_of(batches: Sequence[Batch], done: int) -> np.ndarray:
         )
     if labels.dtype.kind not in "biuf":
         raise BadInputError(f"labels are numbers, {labels.dtype} found")
-    _require_finite("the label", labels, done)
+    require_finite_samples(labels, "the label", before=done)
     if any(batch.labels is None or not np.array_equal(labels, batch.labels) for batch in batches[1:]):
         raise BadInputError("the data give other labels when they are read again")
     return labels
@@ -131,18 +131,10 @@ def _labels_of(batches: Sequence[Batch], done: int) -> np.ndarray:
 
 def _output(subject: Subject, batch: Batch, done: int) -> np.ndarray:
     for number, array in enumerate(batch.inputs):
-        _require_finite(f"input {number}", array, done)
+        require_finite_samples(array, f"input {number}", before=done)
     output = run_samples(subject.run, batch.inputs, size=subject.size)[0]
-    _require_finite("the output", output, done)
+    require_finite_samples(output, "the output", before=done)
     return output
-
-
-def _require_finite(what: str, array: np.ndarray, done: int) -> None:
-    """Raise InvalidValueError for NaN or infinity, naming the sample; ``done`` samples came before the array's."""
-    wrong = np.flatnonzero(~np.isfinite(array))
-    if wrong.size:
-        sample = done + int(wrong[0]) // (array.size // len(array))
-        raise InvalidValueError(f"{what} of sample {sample} holds {array.reshape(-1)[wrong[0]]}")
 
 
 @dataclass

@@ -21,7 +21,7 @@ from typing import IO, Any
 
 import numpy as np
 
-from edgeq.errors import BadInputError, EdgeqError, StorageError
+from edgeq.errors import BadInputError, EdgeqError, InvalidValueError, StorageError
 from edgeq.ir.dtypes import DType
 from edgeq.ir.graph import Graph
 
@@ -57,16 +57,16 @@ class DataSet:
     read: Callable[[], Iterator[Batch]]
 
     def batches(self) -> Iterator[list[np.ndarray]]:
-        """Yield the inputs of one batch after the other."""
-        return (batch.inputs for batch in self.read())
+        """Yield the inputs of one batch after the other. Raises InvalidValueError for NaN or infinity in them."""
+        return (batch.inputs for batch in self._finite())
 
     def first(self, count: int) -> tuple[list[np.ndarray], np.ndarray | None]:
         """Return up to so many samples, one array per input, and their labels if there are any.
 
-        Raises BadInputError when there is no sample.
+        Raises BadInputError when there is no sample, InvalidValueError for NaN or infinity in one.
         """
         parts: list[Batch] = []
-        for batch in self.read():
+        for batch in self._finite():
             parts.append(batch)
             if sum(len(part.inputs[0]) for part in parts) >= count:
                 break
@@ -75,6 +75,25 @@ class DataSet:
         labels = [part.labels for part in parts if part.labels is not None]
         arrays = [np.concatenate(arrays)[:count] for arrays in zip(*(part.inputs for part in parts), strict=True)]
         return arrays, np.concatenate(labels)[:count] if len(labels) == len(parts) else None
+
+    def _finite(self) -> Iterator[Batch]:
+        done = 0
+        for batch in self.read():
+            for number, array in enumerate(batch.inputs):
+                require_finite_samples(array, f"{self.source}: input {number}", before=done)
+            done += len(batch.inputs[0])
+            yield batch
+
+
+def require_finite_samples(array: np.ndarray, what: str, *, before: int) -> None:
+    """Raise InvalidValueError naming the first sample of an array (n, ...) with NaN or infinity.
+
+    Samples are counted from 0; so many came ``before`` those of the array.
+    """
+    wrong = np.flatnonzero(~np.isfinite(array))
+    if wrong.size:
+        sample = before + int(wrong[0]) // (array.size // len(array))
+        raise InvalidValueError(f"{what} of sample {sample} holds {array.reshape(-1)[wrong[0]]}")
 
 
 def input_specs(graph: Graph) -> tuple[InputSpec, ...]:
@@ -135,8 +154,13 @@ def _align(spec: InputSpec, array: np.ndarray) -> np.ndarray:
         return array.reshape(-1, *sample)
     raise BadInputError(
         f"input {spec.name!r}: samples of shape {list(sample)} expected, with or without a batch axis before it; "
-        f"an array of shape {list(array.shape)} found"
+        f"{_shape_text(array)} found"
     )
+
+
+def _shape_text(array: np.ndarray) -> str:
+    """Say what an array holds: samples of which shape where its first axis counts them, else its whole shape."""
+    return f"samples of shape {list(array.shape[1:])}" if array.ndim > 1 else f"an array of shape {list(array.shape)}"
 
 
 def _in_dtype(spec: InputSpec, array: np.ndarray) -> np.ndarray:
