@@ -13,7 +13,7 @@ import numpy as np
 from edgeq.board import Board
 from edgeq.compile.plan import Plan
 from edgeq.compile.planner import make_plan
-from edgeq.errors import ModelFormatError, UsageError
+from edgeq.errors import ModelFormatError, UnsupportedError, UsageError
 from edgeq.format.read import read_model
 from edgeq.frontends import read_model as read_source_model
 from edgeq.ir.graph import ABSENT, Graph
@@ -21,6 +21,7 @@ from edgeq.ir.verify import verify_graph
 from edgeq.ops.base import Rounding
 from edgeq.ops.verify import verify_nodes
 from edgeq.quantize.recipe import Recipe
+from edgeq.quantize.recipes import BUILT_IN
 from edgeq.quantize.static import quantize_for_shape, quantize_static
 from edgeq.rewrite.boundary import strip_boundary
 from edgeq.rewrite.shrink import Shrunk, shrink
@@ -74,12 +75,17 @@ def convert_graph(
 
     Rounding, unless the recipe sets it, is native for what edgeq quantizes and tflite for what came quantized. With
     ``keep_tensors`` nothing is fused, rescaled or removed, and no two tensors share memory.
-    Raises UsageError when a float graph comes without data, or for an observer that does not exist, whether the graph
-    needs one or not.
+    Raises UsageError when a float graph comes without data, or with data for a recipe that needs none, and
+    UnsupportedError when an integer graph comes with a recipe that chooses more than a rounding.
     """
     if fit and keep_tensors:
         raise UsageError("tensors that stay readable need memory of their own; give --fit or --keep-tensors")
     if is_quantized(graph):
+        if dataclasses.replace(recipe, name="int8", rounding=None) not in (Recipe(), BUILT_IN["int8"]):
+            raise UnsupportedError(
+                f"{graph.name!r} is quantized already, recipe {recipe.name!r} cannot change how",
+                hint="give the float model, or leave out --recipe, --observer and --inputs",
+            )
         rounding = Rounding(recipe.rounding or "tflite")
         quantized = graph
     else:

@@ -93,7 +93,7 @@ def explain(
 
     ``labels`` (n,) of integers are classes; others are not looked at. With ``plan``, a model made from this graph,
     activations have its parameters instead of those that the samples would give. ``progress`` is called with the number
-    of steps done. Raises BadInputError for a plan that shares no tensor with the graph.
+    of steps done. Raises BadInputError for a plan that shares no computed tensor with the graph.
     """
     if labels is not None and (labels.ndim != 1 or labels.dtype.kind not in "iu"):
         labels = None
@@ -195,15 +195,16 @@ def _with_params(decisions: Decisions, plan: Plan) -> Decisions:
     """Return the decisions with the parameters that a model's tensors of the same name have."""
     values = {tensor.name: plan.values[tensor.value] for tensor in plan.tensors}
     params, dtypes = dict(decisions.params), dict(decisions.typed.dtypes)
+    inputs = {port.tensor for port in decisions.typed.graph.inputs}  # another model's may have the same names
     shared = 0
     for index in params:
         value = values.get(decisions.typed.graph.tensors[index].name)
         if value is not None and value.quant is not None and value.dtype is dtypes[index]:
             params[index] = value.quant
-            shared += 1
+            shared += index not in inputs
     if not shared:
         raise BadInputError(
-            f"model {plan.name!r} has no tensor of {decisions.typed.graph.name!r}",
+            f"model {plan.name!r} computes no tensor of {decisions.typed.graph.name!r}",
             hint="give the source model and the recipe that it was made from",
         )
     return dataclasses.replace(decisions, params=params)

@@ -108,6 +108,11 @@ def _require_tflite(recipe: Recipe, *, rounding: str | None) -> None:
     """Raise UsageError for what a .tflite cannot hold: another rounding, or numbers other than int8 and int16."""
     if rounding != "tflite":
         raise UsageError("a .tflite holds LiteRT's integers only", hint="give --rounding tflite with --emit-tflite")
+    if recipe.run_time_scales != "none":
+        raise UsageError(
+            f"a .tflite has no place for scales that recipe {recipe.name!r} finds at run time",
+            hint="use a recipe that finds them beforehand, such as int8 or int16x8",
+        )
     named = [recipe.weights, recipe.activations]
     for scope in recipe.scopes:
         named += [text for text in (scope.weights, scope.activations) if text is not None]

@@ -98,6 +98,11 @@ class Recipe:
             _require_one(self.rounding, tuple(rounding.value for rounding in Rounding), "rounding")
         for text in self.inputs:
             parse_declared(text)
+        if self.inputs and self.ranges == "data":
+            raise UsageError(
+                f"recipe {self.name!r} finds ranges in data, inputs {', '.join(self.inputs)} would change nothing",
+                hint='leave the inputs out, or set ranges to "synthetic" or "propagated", as the recipe datafree does',
+            )
 
     def to_toml(self) -> str:
         """Return the recipe as a file that ``read_recipe`` takes, as TOML."""

@@ -34,7 +34,8 @@ def round_weights(
     compensated = [choice.compensation[0].name for _, choice in linear if choice.compensation]
     if compensated and not samples:
         raise BadInputError(
-            f"{graph.name}: {compensated[0]} works on samples of the inputs, there are none", hint="give --data"
+            f"{graph.name}: {compensated[0]} works on samples of the inputs, there are none",
+            hint='leave it out of compensation, or set ranges to "data", or "synthetic" for made-up samples',
         )
     decided: dict[tuple[int, int, float, Choice], Rounded] = {}
 

@@ -161,7 +161,7 @@ def test_a_model_of_another_network_is_refused():
     other = build.graph(build.node(Logistic(), build.input(1, 4)))
     other = other.replace(tensors=[dataclasses.replace(one, name=f"own {one.name}") for one in other.tensors])
     plan = make_plan(quantize_static(other, [[normal(8, 4)]], PLAIN), rounding=Rounding.NATIVE)
-    with pytest.raises(BadInputError, match="has no tensor of 'test'"):
+    with pytest.raises(BadInputError, match="computes no tensor of 'test'"):
         explain(network(), [SAMPLES], PLAIN, plan=plan)
 
 

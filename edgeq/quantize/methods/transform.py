@@ -17,7 +17,10 @@ Samples = list[list[np.ndarray]]  # batches, each one array (n, ...) per input
 def require_samples(name: str, samples: Samples) -> None:
     """Raise BadInputError for the transform of this name when there is no sample."""
     if not any(len(batch[0]) for batch in samples):
-        raise BadInputError(f"transform {name!r}: it needs samples of the model's inputs, none were given")
+        raise BadInputError(
+            f"transform {name!r}: it needs samples of the model's inputs, none were given",
+            hint='leave it out of transforms, or set ranges to "data", or "synthetic" for made-up samples',
+        )
 
 
 @dataclass(frozen=True)
