@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+
 import numpy as np
 
 from edgeq.ir.graph import ABSENT, Graph, Node, Port, Tensor
@@ -28,6 +31,20 @@ def graph_of_case(case: Case) -> Graph:
     return Graph(
         case.op.name, tuple(tensors), (Node("node", case.op, tuple(read), written),), tuple(inputs), tuple(outputs)
     )
+
+
+def with_powers_of_two(case: Case) -> Case:
+    """Return a case whose scales are powers of two: those of inputs rounded down, of outputs up."""
+
+    def rounded(tensor: Tensor | None, rule: Callable[[np.ndarray], np.ndarray]) -> Tensor | None:
+        if tensor is None or tensor.quant is None:
+            return tensor
+        scales = tuple(float(2.0**exponent) for exponent in rule(np.log2(tensor.quant.scales)))
+        return dataclasses.replace(tensor, quant=dataclasses.replace(tensor.quant, scales=scales))
+
+    inputs = tuple(rounded(tensor, np.floor) for tensor in case.inputs)
+    outputs = tuple(tensor for output in case.outputs if (tensor := rounded(output, np.ceil)) is not None)
+    return Case(case.op, inputs, outputs)
 
 
 def random_codes(rng: np.random.Generator, tensor: Tensor) -> np.ndarray:

@@ -150,7 +150,8 @@ A split and a copy whose output is in its place leave the input as it is, so tha
 
 A step reads and writes tensors and may use scratch memory in the arena. Its parameters are plain integers: scales were
 folded into (multiplier, shift) pairs before the file was written, real = multiplier * 2^(shift - 31). The field `mode`
-says how a requantization rounds: 0 double, 1 single, 2 exact, 3 int16.
+says how a requantization rounds: 0 double, 1 single, 2 exact, 3 int16, 4 shift: as 1 where every
+multiplier is 2^30, so that a shift is all it takes.
 
 Scales that are found at run time are tensors: three int32, m, e and a zero point, for each row of codes, and
 real = m * 2^(e - 31) * (code - zero point).

@@ -22,6 +22,7 @@ class Mode(enum.IntEnum):
     SINGLE = 1  # one rounding, ties toward +infinity
     EXACT = 2  # one rounding, ties away from zero
     INT16 = 3  # 16-bit multiplier, 64-bit accumulator (16x8 kernels)
+    SHIFT = 4  # SINGLE where every multiplier is 2^30, a power of two: a shift alone
 
 
 def round_away(value: np.ndarray | float) -> np.ndarray:
@@ -109,9 +110,9 @@ def quantize_multiplier(real: float, *, mode: Mode = Mode.DOUBLE) -> tuple[int, 
 
 
 def requant(x: np.ndarray, multipliers: np.ndarray | int, shifts: np.ndarray | int, mode: Mode | int) -> np.ndarray:
-    """Multiply accumulators by m * 2^(shift - 31) in one of the four modes; arguments broadcast.
+    """Multiply accumulators by m * 2^(shift - 31) in one of the modes; arguments broadcast.
 
-    x holds int32 values (int64 within +-2^47 for INT16). Returns int64.
+    x holds int32 values (int64 within +-2^47 for INT16). Returns int64. SHIFT takes every multiplier for 2^30.
     """
     x = np.asarray(x, np.int64)
     m = np.asarray(multipliers, np.int64)
@@ -123,6 +124,9 @@ def requant(x: np.ndarray, multipliers: np.ndarray | int, shifts: np.ndarray | i
         m16 = np.where(m < 0x7FFF0000, (m + 2**15) >> 16, 0x7FFF)
         total = 15 - shift
         return np.asarray((x * m16 + (np.int64(1) << (total - 1))) >> total)
+    if mode == Mode.SHIFT:
+        right = np.maximum(1 - shift, 0)
+        return np.asarray(((x << np.maximum(shift - 1, 0)) + ((np.int64(1) << right) >> 1)) >> right)
     total = 31 - shift
     half = np.int64(1) << (total - 1)
     product = x * m

@@ -16,7 +16,7 @@ from edgeq.ir.fixed_point import requant
 from edgeq.ir.graph import Tensor
 from edgeq.ops.base import Activation, Case, Fold, Rounding, ints
 from edgeq.ops.elementwise import RANK, Binary, BinaryStep, broadcast_geometry, require_equal_dtypes, sample_binary
-from edgeq.ops.folding import activation_bounds, f32, multiplier, quant_of, required
+from edgeq.ops.folding import activation_bounds, f32, multiplier, quant_of, required, shifts_alone
 
 _ELEMENT_WORK = 64  # products of a matrix that take as long as one sum, with AVX-512
 _LEFT_SHIFT = {DType.S8: 20, DType.S16: 15}  # of the operands, before they are rescaled
@@ -141,4 +141,4 @@ def _fold_sum(op: Add | Sub, inputs: Sequence[Tensor | None], target: Tensor, *,
         zero=quant.zero_point, multiplier=scale, shift=shift, act_min=bounds[0], act_max=bounds[1], mode=int(mode),
         sizes=geometry.sizes, strides_a=geometry.strides_a, strides_b=geometry.strides_b,
     )  # fmt: skip
-    return Fold(step, (0, 1))
+    return Fold(shifts_alone(step), (0, 1))

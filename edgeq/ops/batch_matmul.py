@@ -15,7 +15,16 @@ from edgeq.ir.fixed_point import INT32_MAX, Mode, requant
 from edgeq.ir.graph import Tensor
 from edgeq.ir.qparams import QuantParams
 from edgeq.ops.base import Activation, Case, Fold, Op, Rounding, Shape, Step, constant, ints
-from edgeq.ops.folding import activation_bounds, broadcast_shape, f32, multiplier, quant_of, require_dtype, required
+from edgeq.ops.folding import (
+    activation_bounds,
+    broadcast_shape,
+    f32,
+    multiplier,
+    quant_of,
+    require_dtype,
+    required,
+    shifts_alone,
+)
 from edgeq.ops.linear import MAX_DEPTH, PATCHES, exact_multiplier
 
 BATCH_AXES = 3
@@ -105,24 +114,26 @@ def fold_product(
     if mode is Mode.EXACT:
         m = exact_multiplier(real, (m, shift), peak=peak, zero=quant.zero_point, bounds=(act_min, act_max))
     return Fold(
-        BatchMatmulStep(
-            batch=_padded(shape),
-            a_batch=_padded(batches[0]),
-            b_batch=_padded(batches[1]),
-            rows=rows,
-            columns=columns,
-            depth=depth,
-            a_transposed=int(transposed[0]),
-            b_transposed=int(transposed[1]),
-            a_zero=zeros[0],
-            b_zero=zeros[1],
-            output_zero=quant.zero_point,
-            act_min=act_min,
-            act_max=act_max,
-            mode=int(mode),
-            bias=folded.astype(np.int32),
-            multipliers=np.full(columns, m, np.int32),
-            shifts=np.full(columns, shift, np.int8),
+        shifts_alone(
+            BatchMatmulStep(
+                batch=_padded(shape),
+                a_batch=_padded(batches[0]),
+                b_batch=_padded(batches[1]),
+                rows=rows,
+                columns=columns,
+                depth=depth,
+                a_transposed=int(transposed[0]),
+                b_transposed=int(transposed[1]),
+                a_zero=zeros[0],
+                b_zero=zeros[1],
+                output_zero=quant.zero_point,
+                act_min=act_min,
+                act_max=act_max,
+                mode=int(mode),
+                bias=folded.astype(np.int32),
+                multipliers=np.full(columns, m, np.int32),
+                shifts=np.full(columns, shift, np.int8),
+            )
         ),
         (0, 1),
     )

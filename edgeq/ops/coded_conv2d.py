@@ -17,7 +17,7 @@ from edgeq.ir.graph import Tensor
 from edgeq.ops.base import Fold, Shape, Step, constant, ints
 from edgeq.ops.coded_weights import require_representable
 from edgeq.ops.convolution import Window, convolve, pair_of
-from edgeq.ops.folding import quant_of
+from edgeq.ops.folding import quant_of, shifts_alone
 from edgeq.ops.linear import PATCHES, Layer, Pair, require_depth, split_multipliers
 from edgeq.ops.order import convolution_distance, is_pointwise
 
@@ -150,36 +150,35 @@ def fold_coded(
     if wide:
         _prove_wide(peaks, shifts)
     tables = 0 if coding.levels is None else len(coding.levels)
-    return Fold(
-        CodedConv2dStep(
-            groups=shape[3] // layer.weights.shape[3],
-            kind=int(coding.kind),
-            bits=coding.bits,
-            mantissa_bits=coding.mantissa_bits,
-            tables=tables,
-            group=coding.group,
-            wide=int(wide),
-            input_zero=quant_in.zero_point,
-            output_zero=quant_out.zero_point,
-            act_min=bounds[0],
-            act_max=bounds[1],
-            mode=int(mode),
-            input=shape,
-            output=(shape[0], *window.output, rows),
-            kernel=window.kernel,
-            stride=window.stride,
-            dilation=window.dilation,
-            padding=window.before,
-            codes=pack_codes(codes, coding.bits),
-            levels=_or_empty(coding.levels, np.int16),
-            group_scales=_or_empty(coding.group_scales, np.uint8),
-            group_zeros=_or_empty(coding.group_zeros, np.uint8),
-            bias=_or_empty(None if wide else bias, np.int32),
-            wide_bias=_or_empty(bias if wide else None, np.int64),
-            multipliers=multipliers,
-            shifts=shifts,
-        )
+    step = CodedConv2dStep(
+        groups=shape[3] // layer.weights.shape[3],
+        kind=int(coding.kind),
+        bits=coding.bits,
+        mantissa_bits=coding.mantissa_bits,
+        tables=tables,
+        group=coding.group,
+        wide=int(wide),
+        input_zero=quant_in.zero_point,
+        output_zero=quant_out.zero_point,
+        act_min=bounds[0],
+        act_max=bounds[1],
+        mode=int(mode),
+        input=shape,
+        output=(shape[0], *window.output, rows),
+        kernel=window.kernel,
+        stride=window.stride,
+        dilation=window.dilation,
+        padding=window.before,
+        codes=pack_codes(codes, coding.bits),
+        levels=_or_empty(coding.levels, np.int16),
+        group_scales=_or_empty(coding.group_scales, np.uint8),
+        group_zeros=_or_empty(coding.group_zeros, np.uint8),
+        bias=_or_empty(None if wide else bias, np.int32),
+        wide_bias=_or_empty(bias if wide else None, np.int64),
+        multipliers=multipliers,
+        shifts=shifts,
     )
+    return Fold(step if wide else shifts_alone(step))
 
 
 def _check_layer(layer: Layer, codes: np.ndarray, coding: Coding) -> None:

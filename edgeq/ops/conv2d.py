@@ -18,7 +18,7 @@ from edgeq.ops.base import Activation, Case, Fold, Op, Rounding, Shape, Step, co
 from edgeq.ops.coded_conv2d import fold_coded
 from edgeq.ops.conv2d_s16 import Conv2dS16Step
 from edgeq.ops.convolution import Padding, Window, convolve, pair_of, random_window, slide
-from edgeq.ops.folding import activation_bounds, quant_of, require_dtype, required
+from edgeq.ops.folding import activation_bounds, quant_of, require_dtype, required, shifts_alone
 from edgeq.ops.linear import (
     PATCHES,
     Layer,
@@ -216,24 +216,26 @@ def fold_convolution(
     if mode is Mode.EXACT:
         channels, mode = prove_exact(channels, reals, zero=quant_out.zero_point, bounds=(act_min, act_max))
     return Fold(
-        Conv2dStep(
-            input=shape,
-            output=output,
-            kernel=window.kernel,
-            stride=window.stride,
-            dilation=window.dilation,
-            padding=window.before,
-            groups=groups,
-            input_zero=quant_in.zero_point,
-            weights_zero=layer.weights_zero,
-            output_zero=quant_out.zero_point,
-            act_min=act_min,
-            act_max=act_max,
-            mode=int(mode),
-            weights=channels.weights,
-            bias=channels.bias,
-            multipliers=channels.multipliers,
-            shifts=channels.shifts,
+        shifts_alone(
+            Conv2dStep(
+                input=shape,
+                output=output,
+                kernel=window.kernel,
+                stride=window.stride,
+                dilation=window.dilation,
+                padding=window.before,
+                groups=groups,
+                input_zero=quant_in.zero_point,
+                weights_zero=layer.weights_zero,
+                output_zero=quant_out.zero_point,
+                act_min=act_min,
+                act_max=act_max,
+                mode=int(mode),
+                weights=channels.weights,
+                bias=channels.bias,
+                multipliers=channels.multipliers,
+                shifts=channels.shifts,
+            )
         )
     )
 

@@ -3,7 +3,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
+from typing import TypeVar
 
 import numpy as np
 
@@ -12,7 +14,10 @@ from edgeq.ir.dtypes import DType
 from edgeq.ir.fixed_point import INT32_MAX, Mode, quantize_multiplier, round_away
 from edgeq.ir.graph import Tensor
 from edgeq.ir.qparams import QuantParams
-from edgeq.ops.base import Activation, Shape
+from edgeq.ops.base import Activation, Shape, Step
+
+_HALF = 2**30  # the multiplier of powers of two
+_Step = TypeVar("_Step", bound=Step)
 
 
 def required(tensors: Sequence[Tensor | None], position: int, what: str) -> Tensor:
@@ -77,6 +82,27 @@ def multiplier(real: float, mode: Mode) -> tuple[int, int]:
     if mode is Mode.INT16 and real >= 2.0**14:
         raise InvalidValueError(f"multiplier {real:.6g} is too large for 16-bit requantization")
     return quantize_multiplier(real, mode=mode)
+
+
+def shifts_alone(step: _Step) -> _Step:
+    """Return the step in mode SHIFT if its mode is SINGLE and all its multipliers are powers of two, else as it is.
+
+    The integers stay the same. Multipliers are the fields whose names say so, each with a field for its shift. A zero
+    becomes (2^30, -31), which is x / 2^32 and rounds every int32 to zero, too.
+    """
+    if getattr(step, "mode", None) != Mode.SINGLE:
+        return step
+    changes: dict[str, object] = {"mode": int(Mode.SHIFT)}
+    for name in (field.name for field in dataclasses.fields(step) if "multiplier" in field.name):
+        m, shift = getattr(step, name), getattr(step, name.replace("multiplier", "shift"))
+        if np.any((np.asarray(m) != 0) & (np.asarray(m) != _HALF)):
+            return step
+        if isinstance(m, np.ndarray):
+            changes[name] = np.full_like(m, _HALF)
+            changes[name.replace("multiplier", "shift")] = np.where(m != 0, shift, -31).astype(shift.dtype)
+        elif m == 0:
+            changes |= {name: _HALF, name.replace("multiplier", "shift"): -31}
+    return dataclasses.replace(step, **changes)
 
 
 def activation_bounds(activation: Activation, quant: QuantParams, dtype: DType) -> tuple[int, int]:

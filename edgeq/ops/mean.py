@@ -16,7 +16,7 @@ from edgeq.ir.fixed_point import INT32_MAX
 from edgeq.ir.graph import Tensor
 from edgeq.ops.base import Fold, Rounding
 from edgeq.ops.elementwise import output_multiplier, require_equal_dtypes
-from edgeq.ops.folding import multiplier, quant_of, required
+from edgeq.ops.folding import multiplier, quant_of, required, shifts_alone
 from edgeq.ops.reduce import Reduce, ReduceStep, Reduction, alternating_sizes
 
 _PEAK = {DType.S8: 255, DType.S16: 32768}  # largest code less its zero point
@@ -70,4 +70,4 @@ def _fold_sum(op: Reduce, source: Tensor, target: Tensor, *, rounding: Rounding,
         input_zero=quant_in.zero_point, zero=quant_out.zero_point, multiplier=scale, shift=shift,
         mode=int(rounding.mode),
     )  # fmt: skip
-    return Fold(step)
+    return Fold(shifts_alone(step))

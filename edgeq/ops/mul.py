@@ -22,7 +22,7 @@ from edgeq.ops.elementwise import (
     require_equal_dtypes,
     sample_binary,
 )
-from edgeq.ops.folding import activation_bounds, f32, quant_of, required
+from edgeq.ops.folding import activation_bounds, f32, quant_of, required, shifts_alone
 
 _PEAK = {DType.S8: 255**2, DType.S16: 2**30}  # largest product of two codes less their zero points
 
@@ -78,7 +78,7 @@ class Mul(Binary):
             multiplier=scale, shift=shift, act_min=bounds[0], act_max=bounds[1], mode=int(rounding.mode),
             sizes=geometry.sizes, strides_a=geometry.strides_a, strides_b=geometry.strides_b,
         )  # fmt: skip
-        return Fold(step, (0, 1))
+        return Fold(shifts_alone(step), (0, 1))
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Case:

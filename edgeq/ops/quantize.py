@@ -15,7 +15,7 @@ from edgeq.ir.fixed_point import requant
 from edgeq.ir.graph import Tensor
 from edgeq.ir.qparams import QuantParams
 from edgeq.ops.base import Case, Fold, Op, Rounding, Shape, Step, View
-from edgeq.ops.folding import multiplier, quant_of, require_dtype, required
+from edgeq.ops.folding import multiplier, quant_of, require_dtype, required, shifts_alone
 from edgeq.ops.lut import fold_table
 from edgeq.ops.movement import sample_shape
 
@@ -82,7 +82,7 @@ class Quantize(Op):
         in_bytes = require_dtype(source, DType.S8, DType.S16).bytes
         out_bytes = require_dtype(target, DType.S8, DType.S16).bytes
         step = RequantStep(source.elements, in_bytes, out_bytes, old.zero_point, new.zero_point, m, shift, mode)
-        return Fold(step)
+        return Fold(shifts_alone(step))
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Case:

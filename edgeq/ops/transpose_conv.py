@@ -15,7 +15,7 @@ from edgeq.ir.fixed_point import requant
 from edgeq.ir.graph import Tensor
 from edgeq.ops.base import Activation, Case, Fold, Op, Rounding, Shape, Step, constant, ints
 from edgeq.ops.convolution import Padding, Window, convolve, pair_of
-from edgeq.ops.folding import activation_bounds, quant_of, require_dtype, required, same_padding
+from edgeq.ops.folding import activation_bounds, quant_of, require_dtype, required, same_padding, shifts_alone
 from edgeq.ops.linear import (
     PATCHES,
     Pair,
@@ -177,22 +177,24 @@ class TransposeConv(Op):
             for phase in self._phases(kernel)
         ]
         return Fold(
-            TransposeConvStep(
-                input=x.shape,
-                output=shape,
-                kernel=kernel,
-                stride=self.stride,
-                padding=self._before(kernel),
-                input_zero=zero,
-                weights_zero=layer.weights_zero,
-                output_zero=quant_of(y).zero_point,
-                act_min=act_min,
-                act_max=act_max,
-                mode=int(rounding.mode),
-                weights=np.concatenate([part.weights.reshape(-1) for part in parts]),
-                bias=np.stack([part.bias for part in parts]),
-                multipliers=parts[0].multipliers,
-                shifts=parts[0].shifts,
+            shifts_alone(
+                TransposeConvStep(
+                    input=x.shape,
+                    output=shape,
+                    kernel=kernel,
+                    stride=self.stride,
+                    padding=self._before(kernel),
+                    input_zero=zero,
+                    weights_zero=layer.weights_zero,
+                    output_zero=quant_of(y).zero_point,
+                    act_min=act_min,
+                    act_max=act_max,
+                    mode=int(rounding.mode),
+                    weights=np.concatenate([part.weights.reshape(-1) for part in parts]),
+                    bias=np.stack([part.bias for part in parts]),
+                    multipliers=parts[0].multipliers,
+                    shifts=parts[0].shifts,
+                )
             )
         )
 

@@ -48,10 +48,13 @@ static inline int32_t eq_prelu_element(int32_t a, int32_t b, const eq_prelu_para
     for (int32_t i = 0; i < n; i++, a += a_step, b += b_step) out[i] = (type)element(*a, *b, &q, mode);               \
   }                                                                                                                   \
   void name(type *out, const type *a, int32_t a_step, const type *b, int32_t b_step, int32_t n, const params *p) {    \
-    if (p->mode == EQ_MODE_SINGLE) {                                                                                  \
+    const int32_t mode = eq_mode(p->mode);                                                                            \
+    if (mode == EQ_MODE_SINGLE) {                                                                                     \
       name##_loop(out, a, a_step, b, b_step, n, p, EQ_MODE_SINGLE);                                                   \
-    } else if (p->mode == EQ_MODE_DOUBLE) {                                                                           \
+    } else if (mode == EQ_MODE_DOUBLE) {                                                                              \
       name##_loop(out, a, a_step, b, b_step, n, p, EQ_MODE_DOUBLE);                                                   \
+    } else if (mode == EQ_MODE_SHIFT) {                                                                               \
+      name##_loop(out, a, a_step, b, b_step, n, p, EQ_MODE_SHIFT);                                                    \
     } else {                                                                                                          \
       name##_loop(out, a, a_step, b, b_step, n, p, EQ_MODE_EXACT);                                                    \
     }                                                                                                                 \

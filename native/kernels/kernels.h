@@ -13,7 +13,8 @@ typedef void eq_lut_u8_fn(uint8_t *out, const uint8_t *in, const uint8_t table[2
 
 /* What turns sums of int8 products into int8 codes, one entry per output channel, zero points folded into the bias:
  * y = clamp(zero + requant(bias[c] + sum, multipliers[c], shifts[c])), bounds act_min <= act_max, all four in int8.
- * mode is EQ_MODE_DOUBLE, SINGLE or EXACT; 0 <= multipliers, -31 <= shifts <= 30. The addition of the bias wraps. */
+ * mode is EQ_MODE_DOUBLE, SINGLE, EXACT or SHIFT; 0 <= multipliers, -31 <= shifts <= 30. The addition of the bias wraps.
+ * In mode SHIFT all multipliers are EQ_HALF, so that a twin may treat it as SINGLE, which gives the same. */
 typedef struct eq_linear_s8 {
   const int32_t *bias;
   const int32_t *multipliers;

@@ -16,10 +16,16 @@ void eq_requant_s8(int8_t *restrict out, const int32_t *restrict sums, int32_t f
     const int32_t y = requant(eq_add32(sums[i], bias[i]), m[i], shift[i]); \
     out[i] = (int8_t)(eq_clamp32(y, lo, hi) + zero);                       \
   }
-  if (linear->mode == EQ_MODE_DOUBLE) {
+  const int32_t mode = eq_mode(linear->mode);
+  if (mode == EQ_MODE_DOUBLE) {
     EQ_REQUANT_LOOP(eq_requant_double)
-  } else if (linear->mode == EQ_MODE_SINGLE) {
+  } else if (mode == EQ_MODE_SINGLE) {
     EQ_REQUANT_LOOP(eq_requant_single)
+  } else if (mode == EQ_MODE_SHIFT) {
+    for (int32_t i = 0; i < n; i++) {
+      const int32_t y = eq_requant_shift(eq_add32(sums[i], bias[i]), shift[i]);
+      out[i] = (int8_t)(eq_clamp32(y, lo, hi) + zero);
+    }
   } else {
     EQ_REQUANT_LOOP(eq_requant_exact)
   }

@@ -12,7 +12,7 @@ eq_status eq_check_add(const eq_step_check *s, const eq_add_params *p) {
   /* multipliers below 1, so that a rescaled operand is no larger than before: less than 2^30 */
   if (!eq_multiplier_legal(p->multiplier_a, p->shift_a, 0) || !eq_multiplier_legal(p->multiplier_b, p->shift_b, 0) ||
       !eq_multiplier_legal(p->multiplier, p->shift, 30) || !eq_within(p->left_shift, 0, p->element_bytes == 1 ? 20 : 15) ||
-      !eq_mode_legal(p->mode) || (p->sign != 1 && p->sign != -1)) {
+      !eq_mode_legal(p->mode, p->multiplier_a == EQ_HALF && p->multiplier_b == EQ_HALF && p->multiplier == EQ_HALF) || (p->sign != 1 && p->sign != -1)) {
     return EQ_ERR_STEP;
   }
   if (!eq_zero_legal(p->zero_a, p->element_bytes) || !eq_zero_legal(p->zero_b, p->element_bytes) ||

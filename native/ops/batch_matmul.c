@@ -21,7 +21,9 @@ eq_status eq_check_batch_matmul(const eq_step_check *s, const eq_batch_matmul_pa
   if (!eq_within(p->a_transposed, 0, 1) || !eq_within(p->b_transposed, 0, 1)) return EQ_ERR_STEP;
   const uint64_t n = (uint64_t)p->columns, k = (uint64_t)p->depth;
   if (!eq_channels_legal(s, p->bias, n, 4, p->multipliers, p->shifts, n, 30)) return EQ_ERR_STEP;
-  if (!eq_codes_legal(p->a_zero, p->b_zero, p->output_zero, p->act_min, p->act_max, p->mode)) return EQ_ERR_STEP;
+  if (!eq_codes_legal(p->a_zero, p->b_zero, p->output_zero, p->act_min, p->act_max, p->mode,
+                      eq_all_half(s, p->multipliers)))
+    return EQ_ERR_STEP;
   const uint64_t scratch = 4 * n + (p->b_transposed ? 0 : n * k) + (p->a_transposed ? EQ_PATCHES * k : 0);
   return s->scratch_bytes >= scratch ? EQ_OK : EQ_ERR_STEP;
 }

@@ -42,7 +42,9 @@ eq_status eq_check_coded_conv2d(const eq_step_check *s, const eq_coded_conv2d_pa
   if (!eq_span_is(s, wide ? p->bias : p->wide_bias, 0)) return EQ_ERR_STEP;
   if (!eq_channels_legal(s, wide ? p->wide_bias : p->bias, n, wide ? 8 : 4, p->multipliers, p->shifts, n, wide ? 14 : 30))
     return EQ_ERR_STEP;
-  if (!eq_codes_legal(p->input_zero, 0, p->output_zero, p->act_min, p->act_max, p->mode)) return EQ_ERR_STEP;
+  if (!eq_codes_legal(p->input_zero, 0, p->output_zero, p->act_min, p->act_max, p->mode,
+                      !wide && eq_all_half(s, p->multipliers)))
+    return EQ_ERR_STEP;
   if (p->mode == EQ_MODE_DOUBLE) return EQ_ERR_STEP;
   return s->scratch_bytes >= (eq_is_pointwise(&g) ? 0 : EQ_PATCHES * k) ? EQ_OK : EQ_ERR_STEP;
 }

@@ -61,7 +61,8 @@ eq_status eq_check_conv2d(const eq_step_check *s, const eq_conv2d_params *p) {
   const bool packed = p->weights.bytes == weights_bytes && weights_bytes != n * k;
   if (!eq_span_is(s, p->weights, packed ? weights_bytes : n * k)) return EQ_ERR_STEP;
   if (!eq_channels_legal(s, p->bias, n, 4, p->multipliers, p->shifts, n, 30)) return EQ_ERR_STEP;
-  if (!eq_codes_legal(p->input_zero, p->weights_zero, p->output_zero, p->act_min, p->act_max, p->mode))
+  if (!eq_codes_legal(p->input_zero, p->weights_zero, p->output_zero, p->act_min, p->act_max, p->mode,
+                      eq_all_half(s, p->multipliers)))
     return EQ_ERR_STEP;
   const uint64_t scratch = packed ? packed_scratch(p) : is_pointwise(p) ? 0 : EQ_PATCHES * k;
   return s->scratch_bytes >= scratch ? EQ_OK : EQ_ERR_STEP;

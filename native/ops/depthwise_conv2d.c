@@ -34,7 +34,8 @@ eq_status eq_check_depthwise_conv2d(const eq_step_check *s, const eq_depthwise_c
   const bool packed = s->layout != EQ_LAYOUT_PORTABLE && p->weights_zero == 0 && p->weights.bytes != n * taps;
   if (!eq_span_is(s, p->weights, n * taps + (packed ? chains_bytes(p) : 0))) return EQ_ERR_STEP;
   if (!eq_channels_legal(s, p->bias, n, 4, p->multipliers, p->shifts, n, 30)) return EQ_ERR_STEP;
-  if (!eq_codes_legal(p->input_zero, p->weights_zero, p->output_zero, p->act_min, p->act_max, p->mode))
+  if (!eq_codes_legal(p->input_zero, p->weights_zero, p->output_zero, p->act_min, p->act_max, p->mode,
+                      eq_all_half(s, p->multipliers)))
     return EQ_ERR_STEP;
   return s->scratch_bytes >= 4 * (uint64_t)n ? EQ_OK : EQ_ERR_STEP;
 }

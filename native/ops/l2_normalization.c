@@ -7,7 +7,7 @@ eq_status eq_check_l2_normalization(const eq_step_check *s, const eq_l2_normaliz
   const uint64_t bytes = eq_volume2(p->rows, p->depth);
   if (!eq_has_operands(s, 1, 1) || !eq_input_is(s, 0, bytes) || !eq_output_is(s, 0, bytes)) return EQ_ERR_STEP;
   /* 33025 * 255^2 < 2^31 */
-  if (p->depth > 33025 || !eq_within(p->zero, -128, 127) || !eq_mode_legal(p->mode)) return EQ_ERR_STEP;
+  if (p->depth > 33025 || !eq_within(p->zero, -128, 127) || !eq_mode_legal(p->mode, false)) return EQ_ERR_STEP;
   if (!eq_within(p->left_shift, 0, 7)) return EQ_ERR_STEP;
   return EQ_OK;
 }

@@ -20,11 +20,11 @@ static inline bool eq_channels_legal(const eq_step_check *s, eq_span bias, uint6
          eq_span_is(s, shifts, n) && eq_multipliers_legal(s, multipliers, shifts, max_shift);
 }
 
-/* True when zero points and bounds are int8 codes and the mode is one of an int32 accumulator. */
+/* True when zero points and bounds are int8 codes and the mode is one of an int32 accumulator; see eq_mode_legal. */
 static inline bool eq_codes_legal(int32_t input_zero, int32_t weights_zero, int32_t zero, int32_t act_min,
-                                  int32_t act_max, int32_t mode) {
+                                  int32_t act_max, int32_t mode, bool all_half) {
   return eq_within(input_zero, -128, 127) && eq_within(weights_zero, -128, 127) && eq_within(zero, -128, 127) &&
-         eq_within(act_min, -128, 127) && eq_within(act_max, act_min, 127) && eq_mode_legal(mode);
+         eq_within(act_min, -128, 127) && eq_within(act_max, act_min, 127) && eq_mode_legal(mode, all_half);
 }
 
 /* True when along one axis every tap of every output pixel has a coordinate well inside int32. */

@@ -7,7 +7,8 @@
 eq_status eq_check_mul(const eq_step_check *s, const eq_mul_params *p) {
   if (!eq_within(p->element_bytes, 1, 2)) return EQ_ERR_STEP;
   if (!eq_binary_legal(s, p->sizes, p->strides_a, p->strides_b, (uint32_t)p->element_bytes)) return EQ_ERR_STEP;
-  if (!eq_multiplier_legal(p->multiplier, p->shift, 30) || !eq_mode_legal(p->mode)) return EQ_ERR_STEP;
+  if (!eq_multiplier_legal(p->multiplier, p->shift, 30) || !eq_mode_legal(p->mode, p->multiplier == EQ_HALF))
+    return EQ_ERR_STEP;
   if (!eq_zero_legal(p->zero_a, p->element_bytes) || !eq_zero_legal(p->zero_b, p->element_bytes) ||
       !eq_zero_legal(p->zero, p->element_bytes) || !eq_bounds_legal(p->act_min, p->act_max, p->element_bytes)) {
     return EQ_ERR_STEP;

@@ -5,7 +5,7 @@
 #include "ops/binary.h"
 
 eq_status eq_check_prelu(const eq_step_check *s, const eq_prelu_params *p) {
-  if (!eq_binary_legal(s, p->sizes, p->strides_a, p->strides_b, 1) || !eq_mode_legal(p->mode)) return EQ_ERR_STEP;
+  if (!eq_binary_legal(s, p->sizes, p->strides_a, p->strides_b, 1) || !eq_mode_legal(p->mode, false)) return EQ_ERR_STEP;
   if (!eq_multiplier_legal(p->multiplier, p->shift, 30) ||
       !eq_multiplier_legal(p->slope_multiplier, p->slope_shift, 30)) {
     return EQ_ERR_STEP;

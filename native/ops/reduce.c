@@ -18,7 +18,7 @@ eq_status eq_check_reduce(const eq_step_check *s, const eq_reduce_params *p) {
     if (count > (uint64_t)INT32_MAX / (bytes == 1 ? 255 : 32768)) return EQ_ERR_STEP;
     const int32_t limit = bytes == 1 ? 128 : 0;
     if (!eq_within(p->input_zero, -limit, limit - (limit > 0)) || !eq_within(p->zero, -limit, limit - (limit > 0)) ||
-        !eq_multiplier_legal(p->multiplier, p->shift, 30) || !eq_mode_legal(p->mode)) {
+        !eq_multiplier_legal(p->multiplier, p->shift, 30) || !eq_mode_legal(p->mode, p->multiplier == EQ_HALF)) {
       return EQ_ERR_STEP;
     }
   }
@@ -41,7 +41,7 @@ static void store(void *out, size_t first, const int32_t *found, int32_t n, cons
   for (int32_t i = 0; i < n; i++) {
     int32_t y = found[i];
     if (p->kind == EQ_REDUCE_SUM) {
-      y = eq_clamp32(eq_requant(y, p->multiplier, p->shift, p->mode), low - p->zero, -1 - low - p->zero) + p->zero;
+      y = eq_clamp32(eq_requant(y, p->multiplier, p->shift, eq_mode(p->mode)), low - p->zero, -1 - low - p->zero) + p->zero;
     }
     if (p->element_bytes == 1) {
       ((int8_t *)out)[first + (size_t)i] = (int8_t)y;

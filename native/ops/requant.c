@@ -14,7 +14,8 @@ eq_status eq_check_requant(const eq_step_check *s, const eq_requant_params *p) {
   if (!eq_output_is(s, 0, eq_volume2(p->count, p->out_bytes))) return EQ_ERR_STEP;
   if (!zero_legal(p->in_zero, p->in_bytes) || !zero_legal(p->out_zero, p->out_bytes)) return EQ_ERR_STEP;
   const int32_t max_shift = p->in_bytes == 1 ? 22 : 14;
-  if (!eq_multiplier_legal(p->multiplier, p->shift, max_shift) || !eq_mode_legal(p->mode)) return EQ_ERR_STEP;
+  if (!eq_multiplier_legal(p->multiplier, p->shift, max_shift) || !eq_mode_legal(p->mode, p->multiplier == EQ_HALF))
+    return EQ_ERR_STEP;
   return EQ_OK;
 }
 
@@ -24,7 +25,7 @@ void eq_op_requant(const eq_step_io *io, const eq_requant_params *p) {
   for (int32_t i = 0; i < p->count; i++) {
     const int32_t code = p->in_bytes == 1 ? ((const int8_t *)in)[i] : ((const int16_t *)in)[i];
     /* |code - zero| < 2^8 and the multiplier is < 2^22, or else 2^16 and 2^14: the result is < 2^30 */
-    const int32_t y = eq_requant(code - p->in_zero, p->multiplier, p->shift, p->mode) + p->out_zero;
+    const int32_t y = eq_requant(code - p->in_zero, p->multiplier, p->shift, eq_mode(p->mode)) + p->out_zero;
     if (p->out_bytes == 1) {
       ((int8_t *)out)[i] = (int8_t)eq_clamp32(y, INT8_MIN, INT8_MAX);
     } else {

@@ -5,7 +5,7 @@
 #include "ops/binary.h"
 
 eq_status eq_check_squared_difference(const eq_step_check *s, const eq_squared_difference_params *p) {
-  if (!eq_binary_legal(s, p->sizes, p->strides_a, p->strides_b, 1) || !eq_mode_legal(p->mode)) return EQ_ERR_STEP;
+  if (!eq_binary_legal(s, p->sizes, p->strides_a, p->strides_b, 1) || !eq_mode_legal(p->mode, false)) return EQ_ERR_STEP;
   if (!eq_multiplier_legal(p->multiplier_a, p->shift_a, 0) || !eq_multiplier_legal(p->multiplier_b, p->shift_b, 0) ||
       !eq_multiplier_legal(p->multiplier, p->shift, 30)) {
     return EQ_ERR_STEP;

@@ -12,3 +12,11 @@ bool eq_multipliers_legal(const eq_step_check *s, eq_span multipliers, eq_span s
   }
   return true;
 }
+
+bool eq_all_half(const eq_step_check *s, eq_span multipliers) {
+  const int32_t *m = (const int32_t *)(const void *)(s->constants + multipliers.offset);
+  const uint32_t count = multipliers.bytes / 4;
+  uint32_t i = 0;
+  while (i < count && m[i] == EQ_HALF) i++;
+  return i == count;
+}

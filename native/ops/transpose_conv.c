@@ -24,7 +24,8 @@ eq_status eq_check_transpose_conv(const eq_step_check *s, const eq_transpose_con
   if (k > EQ_MAX_DEPTH || !eq_span_is(s, p->weights, products)) return EQ_ERR_STEP;
   const uint64_t n_bias = eq_volume4(p->stride[0], p->stride[1], p->output[C], 1);
   if (!eq_channels_legal(s, p->bias, n_bias, 4, p->multipliers, p->shifts, n, 30)) return EQ_ERR_STEP;
-  if (!eq_codes_legal(p->input_zero, p->weights_zero, p->output_zero, p->act_min, p->act_max, p->mode))
+  if (!eq_codes_legal(p->input_zero, p->weights_zero, p->output_zero, p->act_min, p->act_max, p->mode,
+                      eq_all_half(s, p->multipliers)))
     return EQ_ERR_STEP;
   return s->scratch_bytes >= EQ_PATCHES * k ? EQ_OK : EQ_ERR_STEP;
 }

@@ -4,9 +4,12 @@
 from __future__ import annotations
 
 import math
+from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from edgeq.ir.fixed_point import (
     INT32_MAX,
@@ -195,6 +198,28 @@ def test_requantization_is_equal_in_c(shim, mode):
         shifts = np.full(x.size, shift, np.int32)
         # C keeps the low 32 bits of a result that an int32 cannot hold
         assert np.array_equal(shim("requant", x, m, shifts, int(mode)), wrap32(requant(x, m, shift, mode)))
+
+
+@pytest.mark.parametrize("shift", range(-31, 31))
+def test_shift_mode_is_single_mode_with_the_multiplier_one_half(shim, shift):
+    expected = requant(VALUES, 2**30, shift, Mode.SINGLE)
+    assert np.array_equal(requant(VALUES, 2**30, shift, Mode.SHIFT), expected)
+    for m in (2**30, 0, INT32_MAX):  # which it does not read
+        m_all, shifts = np.full(VALUES.size, m, np.int32), np.full(VALUES.size, shift, np.int32)
+        assert np.array_equal(shim("requant", VALUES, m_all, shifts, int(Mode.SHIFT)), wrap32(expected))
+
+
+def test_shift_mode_by_the_lowest_shift_is_zero():
+    assert not np.any(requant(VALUES, 2**30, -31, Mode.SHIFT))
+
+
+@given(st.lists(st.integers(INT32_MIN, INT32_MAX), min_size=1, max_size=50), st.integers(-31, 30))
+def test_shift_mode_rounds_to_the_nearest_and_ties_up(shim, values, shift):
+    x = np.array(values, np.int32)
+    expected = [math.floor(Fraction(value) * Fraction(2) ** (shift - 1) + Fraction(1, 2)) for value in values]
+    assert requant(x, 2**30, shift, Mode.SHIFT).tolist() == expected
+    found = shim("requant", x, np.full(x.size, 2**30, np.int32), np.full(x.size, shift, np.int32), int(Mode.SHIFT))
+    assert np.array_equal(found, wrap32(np.array(expected, np.int64)))
 
 
 def test_16_bit_requantization_is_equal_in_c_and_saturates(shim):

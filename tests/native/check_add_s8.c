@@ -22,6 +22,7 @@ static eq_add_params draw_params(harness *h) {
   draw_term(h, &p.multiplier_a, &p.shift_a);
   draw_term(h, &p.multiplier_b, &p.shift_b);
   draw_multiplier(h, 255 << p.left_shift, -31, 30, &p.multiplier, &p.shift);
+  if (p.mode == EQ_MODE_SHIFT) p.multiplier_a = p.multiplier_b = p.multiplier = EQ_HALF;
   p.act_min = chance(h, 40) ? p.zero : -128;
   p.act_max = chance(h, 30) ? draw(h, p.act_min, 127) : 127;
   return p;

@@ -142,8 +142,11 @@ static void run(harness *h) {
   for (size_t i = 0; i < out_bytes; i++) expected[i] = found[i];
   eq_coded_weights w = draw_weights(h, draw(h, EQ_CODE_TWOS, EQ_CODE_MINIFLOAT), n, k);
   eq_linear_s8 linear = draw_linear(h, n, 1000 + 200 * k);
-  linear.mode = chance(h, 70) ? EQ_MODE_SINGLE : EQ_MODE_EXACT;
-  if (chance(h, 40)) draw_wide(h, &w, &linear, n, k);
+  if (linear.mode == EQ_MODE_DOUBLE) linear.mode = EQ_MODE_SINGLE;
+  if (chance(h, 40)) {
+    draw_wide(h, &w, &linear, n, k);
+    if (linear.mode == EQ_MODE_SHIFT) linear.mode = EQ_MODE_SINGLE;
+  }
 
   multiply(expected, out_stride, x, x_stride, &w, m, n, k, &linear);
   h->table->coded_gemm_s8(found, out_stride, x, x_stride, &w, m, n, k, &linear);

@@ -3,8 +3,8 @@
  *
  * A case reaches the full tile with 4 rows, 16 channels and 32 inputs or more. It has tails when rows are no multiple of 4,
  * channels none of 16 or inputs none of 16. */
-#include "harness.h"
 #include "edgeq/fixed_point.h"
+#include "harness.h"
 
 enum { ROWS = 4, CHANNELS = 16, INPUTS = 32 };
 
@@ -38,7 +38,8 @@ static void bench_shape(harness *h, const char *name, int32_t m, int32_t n, int3
   int8_t *x = buffer(h, (size_t)(m * k), 1), *w = buffer(h, (size_t)(n * k), 1), *out = buffer(h, (size_t)(m * n), 1);
   fill(h, x, (size_t)(m * k));
   fill(h, w, (size_t)(n * k));
-  const eq_linear_s8 linear = draw_linear(h, n, 1000 + 20 * k);
+  eq_linear_s8 linear = draw_linear(h, n, 1000 + 20 * k);
+  linear.mode = EQ_MODE_SINGLE;
   BENCH(h, name, (int64_t)m * n * k) h->table->gemm_s8(out, (size_t)n, x, (size_t)k, w, m, n, k, &linear);
 }
 

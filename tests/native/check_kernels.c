@@ -119,7 +119,7 @@ void fill(harness *h, void *to, size_t bytes) {
 }
 
 int32_t draw_mode(harness *h) {
-  const int32_t modes[] = {EQ_MODE_DOUBLE, EQ_MODE_SINGLE, EQ_MODE_EXACT};
+  const int32_t modes[] = {EQ_MODE_DOUBLE, EQ_MODE_SINGLE, EQ_MODE_EXACT, EQ_MODE_SHIFT};
   return modes[draw(h, 0, (int32_t)(sizeof modes / sizeof modes[0]) - 1)];
 }
 
@@ -151,6 +151,7 @@ eq_linear_s8 draw_linear(harness *h, int32_t n, int32_t reach) {
   }
   eq_linear_s8 linear = {.bias = bias, .multipliers = multipliers, .shifts = shifts, .zero = draw(h, -128, 127),
                          .act_min = -128, .act_max = 127, .mode = draw_mode(h)};
+  for (int32_t c = 0; c < n && linear.mode == EQ_MODE_SHIFT; c++) multipliers[c] = EQ_HALF;
   if (chance(h, 30)) linear.zero = -128; /* of what ReLU leaves, as a rule */
   if (chance(h, 50)) linear.act_min = linear.zero; /* ReLU */
   if (chance(h, 30)) linear.act_max = draw(h, linear.act_min, 127);

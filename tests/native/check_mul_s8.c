@@ -8,6 +8,7 @@ static void run(harness *h) {
   eq_mul_params p = {.element_bytes = 1, .mode = draw_mode(h)};
   p.zero_a = draw(h, -128, 127), p.zero_b = draw(h, -128, 127), p.zero = draw(h, -128, 127);
   draw_multiplier(h, 10000, -31, 30, &p.multiplier, &p.shift);
+  if (p.mode == EQ_MODE_SHIFT) p.multiplier = EQ_HALF;
   p.act_min = chance(h, 40) ? p.zero : -128;
   p.act_max = chance(h, 30) ? draw(h, p.act_min, 127) : 127;
   const operands o = draw_operands(h);

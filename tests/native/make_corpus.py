@@ -15,7 +15,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from graphbuilder import Builder
-from graphs import graph_of_case, rounding_for
+from graphs import graph_of_case, rounding_for, with_powers_of_two
 from loader import mended, with_longer_header
 
 from edgeq.compile.plan import Plan, PlannedStep, Value
@@ -31,6 +31,7 @@ from edgeq.ops.concatenation import Concatenation
 from edgeq.ops.conv2d import Conv2d
 from edgeq.ops.logistic import Logistic
 from edgeq.ops.lut import LutStep
+from edgeq.ops.mean import Mean
 from edgeq.ops.split import Split
 from edgeq.ops.transpose import Transpose
 from edgeq.quantize.static import quantize_for_shape
@@ -53,6 +54,9 @@ def plans() -> Iterator[tuple[str, Plan]]:
             if seed < SAMPLES or rare:
                 kinds.update(planned.step.name for planned in plan.steps)
                 yield f"{op.name}_{seed}", plan
+    for op in (Conv2d, Add, Mean):
+        case = with_powers_of_two(op.sample(np.random.default_rng(0)))
+        yield f"{op.name}_by_shifts", make_plan(graph_of_case(case), rounding=Rounding.NATIVE)
     yield "wide_concat", make_plan(_wide_concat(40), rounding=Rounding.NATIVE)
     yield "unused_tensors", _unused_tensors(300)
     yield "pixels", _pixels()

@@ -13,7 +13,22 @@ enum {
   EQ_MODE_SINGLE = 1, /* one rounding, ties toward +infinity */
   EQ_MODE_EXACT = 2,  /* one rounding, ties away from zero */
   EQ_MODE_INT16 = 3,  /* 16-bit multiplier, 64-bit accumulator */
+  EQ_MODE_SHIFT = 4,  /* single where every multiplier is EQ_HALF: a shift alone */
 };
+
+/* The mode of a step. A build for models whose requantizations all have one mode may name it, e.g. -DEQ_ONLY_MODE=4: the
+ * compiler then drops the arithmetic of the others. */
+static inline int32_t eq_mode(int32_t mode) {
+#if defined(EQ_ONLY_MODE)
+  (void)mode;
+  return EQ_ONLY_MODE;
+#else
+  return mode;
+#endif
+}
+
+/* The multiplier of powers of two: as a number of 31 fractional bits, one half. */
+enum { EQ_HALF = 1 << 30 };
 
 /* Arithmetic shift right, also of negative values. Every compiler edgeq supports implements >> so; a static
  * assertion in runtime/model.c holds them to it. */
@@ -109,7 +124,16 @@ static inline int32_t eq_requant_exact(int32_t x, int32_t m, int32_t shift) {
   return (int32_t)eq_asr64(nudged + ((int64_t)1 << (30 - shift)), 31 - shift);
 }
 
+/* eq_requant_single with the multiplier EQ_HALF: x * 2^(shift - 1), which a right shift rounds. Where eq_rsh would add 1 to
+ * INT32_MAX, for shift = 0, this adds the last bit to the others. */
+static inline int32_t eq_requant_shift(int32_t x, int32_t shift) {
+  if (shift > 0) return eq_shl32(x, shift - 1);
+  const int32_t twice = eq_asr32(x, -shift);
+  return eq_asr32(twice, 1) + (twice & 1);
+}
+
 static inline int32_t eq_requant(int32_t x, int32_t m, int32_t shift, int32_t mode) {
+  if (mode == EQ_MODE_SHIFT) return eq_requant_shift(x, shift);
   if (mode == EQ_MODE_DOUBLE) return eq_requant_double(x, m, shift);
   if (mode == EQ_MODE_SINGLE) return eq_requant_single(x, m, shift);
   return eq_requant_exact(x, m, shift);

@@ -7,6 +7,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "edgeq/fixed_point.h"
 #include "edgeq/status.h"
 
 struct eq_kernels;
@@ -132,10 +133,17 @@ static inline bool eq_span_is(const eq_step_check *s, eq_span span, uint64_t byt
  * The spans must already be known to lie in the file. */
 bool eq_multipliers_legal(const eq_step_check *s, eq_span multipliers, eq_span shifts, int32_t max_shift);
 
-/* The same for one (m, shift) pair, and for a mode that an int32 accumulator may have. */
+/* The same for one (m, shift) pair. */
 static inline bool eq_multiplier_legal(int32_t m, int32_t shift, int32_t max_shift) {
   return m >= 0 && eq_within(shift, -31, max_shift);
 }
-static inline bool eq_mode_legal(int32_t mode) { return eq_within(mode, 0, 2); }
+
+/* True when every multiplier of the span is EQ_HALF; the span must already be known to lie in the file. */
+bool eq_all_half(const eq_step_check *s, eq_span multipliers);
+
+/* True for a mode that an int32 accumulator may have; that of shifts needs multipliers that are `all_half`. */
+static inline bool eq_mode_legal(int32_t mode, bool all_half) {
+  return eq_within(mode, EQ_MODE_DOUBLE, EQ_MODE_EXACT) || (mode == EQ_MODE_SHIFT && all_half);
+}
 
 #endif

@@ -50,9 +50,8 @@ static inline bool eq_shifts_right_avx2(const int8_t *shifts, int32_t n) {
 
 /* The constants of channels whose multipliers and shifts are given. */
 EQ_AVX2_INLINE void eq_requant8_set(eq_requant8 *r, __m256i m, __m256i shifts, const eq_linear_s8 *l) {
-  const bool single = l->mode == EQ_MODE_SINGLE || l->mode == EQ_MODE_EXACT;
   const __m256i scale = _mm256_set1_epi64x(2 * l->zero + 1); /* times 2^(30 + e) */
-  const __m256i first = _mm256_set1_epi64x(single ? 0 : INT64_C(1) << 30);
+  const __m256i first = _mm256_set1_epi64x(l->mode == EQ_MODE_DOUBLE ? INT64_C(1) << 30 : 0);
   const __m256i bits = _mm256_sub_epi32(_mm256_set1_epi32(30), shifts);
   r->m = m;
   r->c_even = _mm256_add_epi64(first, _mm256_sllv_epi64(scale, _mm256_and_si256(bits, _mm256_set1_epi64x(0xFF))));

@@ -39,7 +39,11 @@ typedef struct walk {
 typedef enum overlap { SHARE_TWO, SHARE_ONE, SHARE_NONE } overlap;
 
 /* How sums become codes: as top bytes or by requantization in other forms. */
-typedef enum finish { TOP_UP, TOP_AWAY, FORM_DOUBLE, FORM_SINGLE } finish;
+typedef enum finish { TOP_UP, TOP_AWAY, FORM_DOUBLE, FORM_SINGLE, FORM_SHIFT } finish;
+
+EQ_ALWAYS_INLINE eq_requant_form form_of(finish f) {
+  return f == FORM_SHIFT ? EQ_FORM_SHIFT : f == FORM_SINGLE ? EQ_FORM_SINGLE : EQ_FORM_DOUBLE;
+}
 
 /* The constants of eight channels. */
 typedef struct channels8 {
@@ -116,9 +120,7 @@ WALK_INLINE void finish_pixel(int8_t *out, size_t out_line, const int8x16_t a[2]
     return;
   }
 #pragma GCC unroll 4
-  for (int i = 0; i < count; i++) {
-    y[i] = eq_requant4(sums[i], &k->c[i % 2], f == FORM_SINGLE ? EQ_FORM_SINGLE : EQ_FORM_DOUBLE);
-  }
+  for (int i = 0; i < count; i++) y[i] = eq_requant4(sums[i], &k->c[i % 2], form_of(f));
   if (two) {
     const int8x16_t codes = eq_codes16(y[0], y[1], y[2], y[3], &k->codes);
     vst1_s8(out, vget_low_s8(codes));
@@ -234,7 +236,7 @@ WALK_INLINE void walk_groups(int8_t *out, const int8_t *x, const int8_t *w, int3
         k.up[h] = vld1q_s32(top.up + 4 * h);
       }
     } else {
-      eq_load_channels8(k.c, linear, first, f == FORM_SINGLE ? EQ_FORM_SINGLE : EQ_FORM_DOUBLE);
+      eq_load_channels8(k.c, linear, first, form_of(f));
     }
     walk_lines(out + first, x + first, s, &k, f, shared);
   }
@@ -253,6 +255,8 @@ TARGET WALK(walk_double, FORM_DOUBLE, true)
 TARGET WALK(walk_double_apart, FORM_DOUBLE, false)
 TARGET WALK(walk_single, FORM_SINGLE, true)
 TARGET WALK(walk_single_apart, FORM_SINGLE, false)
+TARGET WALK(walk_shift, FORM_SHIFT, true)
+TARGET WALK(walk_shift_apart, FORM_SHIFT, false)
 #undef WALK
 
 EQ_ONE_PAGE TARGET static void lines_up(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels, const tap_lines *s,
@@ -319,6 +323,7 @@ TARGET void eq_depthwise_s8_dotprod(int8_t *out, const int8_t *x, const int8_t *
   const bool shared = s.x_pixel == s.x_tap;
   walk_fn *run = shared ? walk_double : walk_double_apart;
   if (form == EQ_FORM_SINGLE) run = shared ? walk_single : walk_single_apart;
+  if (form == EQ_FORM_SHIFT) run = shared ? walk_shift : walk_shift_apart;
   if (top && away) run = shared ? walk_away : walk_away_apart;
   if (top && !away) run = shared ? walk_up : walk_up_apart;
   run(out, x, w, channels, &s, linear);

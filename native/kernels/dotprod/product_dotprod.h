@@ -80,14 +80,14 @@ TILE_INLINE void store_rows(const place *at, const product *p, int32x4_t *sums, 
   }
 }
 
-/* The same of eight rows of channels first .. first + 7 in form SINGLE, where results lie within int16 and the codes' bounds
+/* The same of eight rows of channels first .. first + 7 in form SINGLE or SHIFT, where results lie within int16 and the codes' bounds
  * are -128 and 127: results of 16 bits need no saturation, and that to codes is their clamp. */
 TILE_INLINE void store_plain_rows(int8_t *out, size_t stride, const eq_linear_s8 *linear, int32_t first,
-                                  const eq_codes *bounds, int32x4_t *sums, bool relu) {
+                                  const eq_codes *bounds, int32x4_t *sums, eq_requant_form form, bool relu) {
   eq_channels4 c[2];
-  eq_load_channels8(c, linear, first, EQ_FORM_SINGLE);
+  eq_load_channels8(c, linear, first, form);
 #pragma GCC unroll 16
-  for (int i = 0; i < 2 * ROWS; i++) sums[i] = eq_requant4(sums[i], &c[i % 2], EQ_FORM_SINGLE);
+  for (int i = 0; i < 2 * ROWS; i++) sums[i] = eq_requant4(sums[i], &c[i % 2], form);
 #pragma GCC unroll 4
   for (int r = 0; r < ROWS; r += 2, out += 2 * stride, sums += 4) {
     const int8x16_t codes = relu ? eq_plain_codes16_relu(sums[0], sums[1], sums[2], sums[3], bounds)
@@ -119,6 +119,8 @@ __attribute__((noinline)) static void store_slowly(const place *at, int32_t *sum
     store(at, p, sums, size, EQ_FORM_UP, false);                                          \
   } else if (p->form == EQ_FORM_SINGLE) {                                                 \
     store(at, p, sums, size, EQ_FORM_SINGLE, false);                                      \
+  } else if (p->form == EQ_FORM_SHIFT) {                                                  \
+    store(at, p, sums, size, EQ_FORM_SHIFT, false);                                       \
   } else {                                                                                \
     int32_t found[ROWS * GROUP];                                                          \
     for (int i = 0; i < 2 * (size); i++) vst1q_s32(found + 4 * i, sums[i]);               \
@@ -180,8 +182,8 @@ TARGET static void run_4(int8_t *out, const product *p, size_t row) { run_rows(o
 
 TARGET static void run_2(int8_t *out, const product *p, size_t row) { run_rows(out, p, row, 0, 2); }
 
-/* `tiles` times eight rows in form SINGLE, see store_plain_rows. */
-TILE_INLINE void run_plain(int8_t *out, const product *p, int32_t tiles, bool relu) {
+/* `tiles` times eight rows, see store_plain_rows. */
+TILE_INLINE void run_plain(int8_t *out, const product *p, int32_t tiles, eq_requant_form form, bool relu) {
   /* stores of codes might change what pointers lead to, as far as the compiler knows, but not these */
   const eq_gemm_rows x = *p->x;
   const eq_linear_s8 linear = *p->linear;
@@ -194,15 +196,20 @@ TILE_INLINE void run_plain(int8_t *out, const product *p, int32_t tiles, bool re
     for (int32_t channel = 0; channel < whole; channel += GROUP, group += group_bytes) {
       int32x4_t sums[2 * ROWS];
       multiply_rows(sums, linear.bias + channel, &x, row, group, ROWS);
-      store_plain_rows(out + channel, out_stride, &linear, channel, &bounds, sums, relu);
+      store_plain_rows(out + channel, out_stride, &linear, channel, &bounds, sums, form, relu);
     }
     if (whole < p->n) run_8(out, p, row, whole);
   }
 }
 
-TARGET static void run_single(int8_t *out, const product *p, int32_t tiles) { run_plain(out, p, tiles, false); }
-
-TARGET static void run_single_relu(int8_t *out, const product *p, int32_t tiles) { run_plain(out, p, tiles, true); }
+typedef void run_plain_fn(int8_t *out, const product *p, int32_t tiles);
+#define RUN_PLAIN(name, form, relu) \
+  TARGET static void name(int8_t *out, const product *p, int32_t tiles) { run_plain(out, p, tiles, form, relu); }
+RUN_PLAIN(run_single, EQ_FORM_SINGLE, false)
+RUN_PLAIN(run_single_relu, EQ_FORM_SINGLE, true)
+RUN_PLAIN(run_shift, EQ_FORM_SHIFT, false)
+RUN_PLAIN(run_shift_relu, EQ_FORM_SHIFT, true)
+#undef RUN_PLAIN
 
 /* Some channels of a product whose codes are top bytes. */
 typedef struct slice {
@@ -310,14 +317,15 @@ TILE_INLINE void run_row(int8_t *out, const product *p, size_t row, eq_requant_f
   }
 }
 
-TARGET static void run_1(int8_t *out, const product *p, size_t row) { run_row(out, p, row, EQ_FORM_EXACT, false); }
-
+#define RUN_1(name, form, relu) \
+  TARGET static void name(int8_t *out, const product *p, size_t row) { run_row(out, p, row, form, relu); }
+RUN_1(run_1, EQ_FORM_EXACT, false)
 /* The forms of fully connected layers. */
-TARGET static void run_1_right(int8_t *out, const product *p, size_t row) { run_row(out, p, row, EQ_FORM_RIGHT, false); }
-
-EQ_ONE_PAGE TARGET static void run_1_relu(int8_t *out, const product *p, size_t row) {
-  run_row(out, p, row, EQ_FORM_SINGLE, true);
-}
+RUN_1(run_1_right, EQ_FORM_RIGHT, false)
+EQ_ONE_PAGE RUN_1(run_1_relu, EQ_FORM_SINGLE, true)
+RUN_1(run_1_shift, EQ_FORM_SHIFT, false)
+RUN_1(run_1_shift_relu, EQ_FORM_SHIFT, true)
+#undef RUN_1
 
 /* The constants of the last channels, zeros beyond them. */
 static void find_last(product *p) {
@@ -360,11 +368,14 @@ static inline void run_product(int8_t *out, size_t out_stride, const eq_gemm_row
     /* negative results, which alone tell the forms apart, are clamped by an activation */
     p.form = linear->act_min >= linear->zero ? EQ_FORM_SINGLE : EQ_FORM_RIGHT;
   }
-  p.relu = (p.form == EQ_FORM_UP || p.form == EQ_FORM_SINGLE) && linear->act_min == linear->zero;
+  const bool positive = linear->act_min == linear->zero;
+  p.relu = (p.form == EQ_FORM_UP || p.form == EQ_FORM_SINGLE) && positive;
   p.codes = eq_codes_of(linear);
-  if (tiled > 0 && p.form == EQ_FORM_SINGLE && linear->act_min == INT8_MIN && linear->act_max == INT8_MAX &&
-      eq_results_fit_s16(linear, n, k)) {
-    (p.relu ? run_single_relu : run_single)(out, &p, m / ROWS);
+  const bool right = p.form == EQ_FORM_SINGLE || (p.form == EQ_FORM_SHIFT && eq_largest_shift(linear->shifts, n) <= 0);
+  if (tiled > 0 && right && linear->act_min == INT8_MIN && linear->act_max == INT8_MAX && eq_results_fit_s16(linear, n, k)) {
+    run_plain_fn *const run = p.form == EQ_FORM_SHIFT ? (positive ? run_shift_relu : run_shift)
+                                                      : (positive ? run_single_relu : run_single);
+    run(out, &p, m / ROWS);
     row = tiled;
   }
   for (; row < tiled; row += ROWS) run_8(out + row * out_stride, &p, row, 0);
@@ -378,6 +389,7 @@ static inline void run_product(int8_t *out, size_t out_stride, const eq_gemm_row
   }
   if ((m & 1) != 0) {
     (p.form == EQ_FORM_RIGHT              ? run_1_right
+     : p.form == EQ_FORM_SHIFT            ? (positive ? run_1_shift_relu : run_1_shift)
      : p.form == EQ_FORM_SINGLE && p.relu ? run_1_relu
                                           : run_1)(out + row * out_stride, &p, row);
   }

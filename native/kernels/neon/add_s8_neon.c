@@ -98,6 +98,10 @@ void eq_add_s8_neon(int8_t *out, const int8_t *a, int32_t a_step, const int8_t *
     add(out, a, a_step, b, b_step, n, &q, true, false, EQ_FORM_AWAY, EQ_FORM_AWAY);
   } else if (half && terms == EQ_FORM_SINGLE && form == EQ_FORM_SINGLE) {
     add(out, a, a_step, b, b_step, n, &q, true, false, EQ_FORM_SINGLE, EQ_FORM_SINGLE);
+  } else if (half && form == EQ_FORM_SHIFT) {
+    add(out, a, a_step, b, b_step, n, &q, true, false, EQ_FORM_SHIFT, EQ_FORM_SHIFT);
+  } else if (form == EQ_FORM_SHIFT) {
+    add(out, a, a_step, b, b_step, n, &q, false, false, EQ_FORM_SHIFT, EQ_FORM_SHIFT);
   } else if (q.mode == EQ_MODE_DOUBLE) {
     add(out, a, a_step, b, b_step, n, &q, false, false, EQ_FORM_DOUBLE, EQ_FORM_DOUBLE);
   } else if (q.mode == EQ_MODE_SINGLE) {

@@ -48,6 +48,7 @@ static inline int32_t eq_depthwise_form(const eq_linear_s8 *linear, int32_t chan
     if (!eq_can_cut(linear, channels, taps, vminv_s8(least), shift, clamped ? 16 : 15)) return EQ_DW_GENERAL;
     return clamped ? 0 : EQ_DW_SIGNED;
   }
+  if (linear->mode == EQ_MODE_SHIFT) return EQ_DW_SHIFTED | (clamped ? 0 : EQ_DW_GENERAL);
   return linear->mode == EQ_MODE_SINGLE && shift < 0 ? EQ_DW_SINGLE | (clamped ? 0 : EQ_DW_GENERAL) : EQ_DW_OTHER;
 }
 

@@ -128,7 +128,7 @@ _Static_assert(offsetof(eq_depthwise_lanes, weights) == 336 && offsetof(eq_depth
 /* From sums to codes in v0, v2, v4 and v6. */
 #define EQ_DW_FINISH                                                                  \
   EQ_DW_CONSTANTS "ldr q8, [%[b], #256]\ntbz %w[form], #1, 6f\n"                      \
-  EQ_DW_ALL(sqdmulh, EQ_DW_MULTIPLIER) "b 7f\n"                                       \
+  "tbnz %w[form], #3, 7f\n" EQ_DW_ALL(sqdmulh, EQ_DW_MULTIPLIER) "b 7f\n"                                       \
   "6:\n" EQ_DW_ALL(sqrdmulh, EQ_DW_MULTIPLIER) EQ_DW_DOWN                             \
   "7:\n" EQ_DW_ALL(srshl, EQ_DW_SHIFT) "tbz %w[form], #0, 8f\n" EQ_DW_NARROW "b 9f\n" \
   "8:\n" EQ_DW_NARROW_RELU "9:\n"
@@ -163,6 +163,7 @@ _Static_assert(offsetof(eq_depthwise_lanes, weights) == 336 && offsetof(eq_depth
 enum {
   EQ_DW_GENERAL = 1,                /* negative results may stay; otherwise they all become code -128, that of 0 */
   EQ_DW_SINGLE = 2,                 /* mode single, shifts < 0; otherwise mode double */
+  EQ_DW_SHIFTED = EQ_DW_SINGLE | 8, /* mode shift: no products, and shifts less one */
   EQ_DW_SIGNED = EQ_DW_GENERAL | 4, /* no code is out of bounds, and products can be cut, as where all this is 0 */
   EQ_DW_OTHER = -1,                 /* not at all: eq_requant_s8 does */
 };

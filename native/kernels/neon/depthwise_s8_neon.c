@@ -61,15 +61,16 @@ EQ_ALWAYS_INLINE void add_taps(int32x4_t sums[4][4], const int8_t *const *x, con
   }
 }
 
-/* High product of P pixels' sums and shift, rounded. */
-EQ_ALWAYS_INLINE void scale(int32x4_t sums[4][4], const eq_depthwise_lanes *b, bool single, int P, int quads) {
+/* High product of P pixels' sums, unless `shifted`, and shift, rounded. */
+EQ_ALWAYS_INLINE void scale(int32x4_t sums[4][4], const eq_depthwise_lanes *b, bool single, bool shifted, int P,
+                            int quads) {
 #pragma GCC unroll 4
   for (int q = 0; q < quads; q++) {
     const int32x4_t multipliers = vld1q_s32(b->multipliers + 4 * q), shifts = vld1q_s32(b->shifts + 4 * q);
     const int32x4_t away = vld1q_s32(b->away + 4 * q);
 #pragma GCC unroll 4
     for (int p = 0; p < P; p++) {
-      int32x4_t high = single ? vqdmulhq_s32(sums[p][q], multipliers) : vqrdmulhq_s32(sums[p][q], multipliers);
+      int32x4_t high = shifted ? sums[p][q] : single ? vqdmulhq_s32(sums[p][q], multipliers) : vqrdmulhq_s32(sums[p][q], multipliers);
       /* less one where negative and to be shifted: that rounds ties down */
       if (!single) high = vsraq_n_s32(high, vandq_s32(high, away), 31);
       sums[p][q] = vrshlq_s32(high, shifts);
@@ -114,10 +115,12 @@ EQ_ALWAYS_INLINE void run_pixels(int8_t *const *out, const int8_t *const *x, con
   for (int32_t tap = 0; tap + 1 < taps; tap += 2) add_taps(sums, x, lanes, tap, true, P, quads);
   if (taps % 2 != 0) add_taps(sums, x, lanes, taps - 1, false, P, quads);
   if (b->form != EQ_DW_OTHER) {
-    if ((b->form & EQ_DW_SINGLE) != 0) {
-      scale(sums, lanes, true, P, quads);
+    if ((b->form & EQ_DW_SHIFTED) == EQ_DW_SHIFTED) {
+      scale(sums, lanes, true, true, P, quads);
+    } else if ((b->form & EQ_DW_SINGLE) != 0) {
+      scale(sums, lanes, true, false, P, quads);
     } else {
-      scale(sums, lanes, false, P, quads);
+      scale(sums, lanes, false, false, P, quads);
     }
     store_codes(out, sums, lanes, P, quads);
     return;
@@ -225,7 +228,7 @@ EQ_ALWAYS_INLINE int8_t copy_weights(block *b, const int8_t *w, const size_t wei
 
 /* Fill in what follows the sums of `quads` * 4 channels from `first` on: all, or what assembly that cuts reads. */
 EQ_ALWAYS_INLINE void copy_scales(eq_depthwise_lanes *lanes, const eq_linear_s8 *linear, int32_t first, int32x4_t away,
-                                  bool cut, int quads) {
+                                  int32_t form, bool cut, int quads) {
   const int32_t *bias = linear->bias + first, *multipliers = linear->multipliers + first;
   const int8_t *shifts = linear->shifts + first;
   int16x8_t wide[2];
@@ -239,8 +242,10 @@ EQ_ALWAYS_INLINE void copy_scales(eq_depthwise_lanes *lanes, const eq_linear_s8 
     vst1q_s16(lanes->shifts_cut + 4 * q, vaddq_s16(wide[q / 2], vdupq_n_s16(EQ_DEPTHWISE_CUT)));
   }
   if (cut) return;
+  const bool shifted = form > 0 && (form & EQ_DW_SHIFTED) == EQ_DW_SHIFTED;
 #pragma GCC unroll 2
   for (int q = 0; q < quads; q += 2) {
+    if (shifted) wide[q / 2] = vsubq_s16(wide[q / 2], vdupq_n_s16(1));
     const int32x4_t low = vmovl_s16(vget_low_s16(wide[q / 2])), high = vmovl_high_s16(wide[q / 2]);
     vst1q_s32(lanes->shifts + 4 * q, low);
     vst1q_s32(lanes->shifts + 4 * q + 4, high);
@@ -280,7 +285,7 @@ EQ_ALWAYS_INLINE void run_channels(const job *j, block *b, int32_t first, int qu
   const bool assembly = quads == 4 && b->taps > 0 && b->form != EQ_DW_OTHER;
   const bool cut = (b->form == 0 || b->form == EQ_DW_SIGNED) && assembly && j->n_runs > 0;
   b->first = first;
-  copy_scales(&b->lanes, b->linear, first, j->away, cut, quads);
+  copy_scales(&b->lanes, b->linear, first, j->away, b->form, cut, quads);
   const int8_t *w = j->w + first;
   /* two products: 128 * (127 + 127) < 2^15 */
   const bool paired = copy_weights(b, w, j->weights, j->count, 1, quads) > INT8_MIN;

@@ -13,6 +13,7 @@ EQ_ALWAYS_INLINE eq_channels4 eq_scale_of(int32_t multiplier, int32_t shift, eq_
 /* The form that serves one shift in a mode; `unseen` when negative results are clamped. */
 EQ_ALWAYS_INLINE eq_requant_form eq_scale_form(int32_t mode, int32_t shift, bool unseen) {
   if (mode == EQ_MODE_EXACT) return EQ_FORM_EXACT;
+  if (mode == EQ_MODE_SHIFT) return EQ_FORM_SHIFT;
   if (mode == EQ_MODE_SINGLE) return shift < 0 ? EQ_FORM_SINGLE : EQ_FORM_WIDE;
   if (shift <= 0 && unseen) return EQ_FORM_UP;
   return shift < 0 ? EQ_FORM_AWAY : EQ_FORM_DOUBLE;

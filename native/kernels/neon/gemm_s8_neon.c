@@ -98,6 +98,7 @@ void eq_gemm_s8_neon(int8_t *out, size_t out_stride, const int8_t *x, size_t x_s
     RUN(EQ_FORM_DOUBLE)
     RUN(EQ_FORM_SINGLE)
     RUN(EQ_FORM_WIDE)
+    RUN(EQ_FORM_SHIFT)
     default: run(out, out_stride, x, x_stride, w, m, n, k, linear, EQ_FORM_EXACT);
   }
 #undef RUN

@@ -38,6 +38,8 @@ void eq_mul_s8_neon(int8_t *out, const int8_t *a, int32_t a_step, const int8_t *
     multiply(out, a, a_step, b, b_step, n, &q, EQ_FORM_AWAY);
   } else if (form == EQ_FORM_SINGLE) {
     multiply(out, a, a_step, b, b_step, n, &q, EQ_FORM_SINGLE);
+  } else if (form == EQ_FORM_SHIFT) {
+    multiply(out, a, a_step, b, b_step, n, &q, EQ_FORM_SHIFT);
   } else if (form == EQ_FORM_DOUBLE) {
     multiply(out, a, a_step, b, b_step, n, &q, EQ_FORM_DOUBLE);
   } else if (form == EQ_FORM_WIDE) {

@@ -120,7 +120,7 @@ EQ_ALWAYS_INLINE void run_row(int8_t *out, const product *p, int32_t r, eq_requa
 EQ_ALWAYS_INLINE bool run_short(int8_t *out, size_t out_stride, const product *p, int32_t m, eq_requant_form form) {
   if (p->x->n_runs * p->x->run > EQ_SHORT_INPUTS || p->n != EQ_SHORT_CHANNELS || m < EQ_GEMM_ROWS) return false;
   eq_short_channels channels;
-  if (!eq_load_short(&channels, p->weights, p->group_bytes, p->linear)) return false;
+  if (!eq_load_short(&channels, p->weights, p->group_bytes, p->linear, form)) return false;
   eq_run_short(out, out_stride, p->x->runs[0], p->x->stride, m, &channels, p->linear, form);
   return true;
 }
@@ -216,6 +216,7 @@ void eq_packed_gemm_s8_neon(int8_t *out, size_t out_stride, const eq_gemm_rows *
       RUN(run_fast, EQ_FORM_UP)
       RUN(run_fast, EQ_FORM_AWAY)
       RUN(run_fast, EQ_FORM_SINGLE)
+      RUN(run_fast, EQ_FORM_SHIFT)
       default: run_fast(out, out_stride, &p, m, EQ_FORM_RIGHT);
     }
     return;
@@ -226,6 +227,7 @@ void eq_packed_gemm_s8_neon(int8_t *out, size_t out_stride, const eq_gemm_rows *
     RUN(run_any, EQ_FORM_DOUBLE)
     RUN(run_any, EQ_FORM_SINGLE)
     RUN(run_any, EQ_FORM_WIDE)
+    RUN(run_any, EQ_FORM_SHIFT)
     default: run_any(out, out_stride, &p, m, EQ_FORM_EXACT);
   }
 #undef RUN

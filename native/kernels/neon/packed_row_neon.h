@@ -86,14 +86,18 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
 #define EQ_ROW_ADD_DOUBLES EQ_WITH("addp", 24, 24, 26) EQ_WITH("addp", 28, 28, 30)
 #define EQ_ROW_ADD_BIAS EQ_WITH("add", 24, 24, 9) EQ_WITH("add", 28, 28, 10)
 
-/* Requantization in two steps; the second frees all sums and leaves results in v9 and v10. */
+/* Requantization in two steps, the first beginning with the shifts; the second frees all sums and leaves results in v9 and v10. */
 #define EQ_ROW_SHORTS "sxtl v13.8h, v13.8b\n"
 #define EQ_ROW_SHIFTS "sxtl v15.4s, v13.4h\n" "sxtl2 v13.4s, v13.8h\n"
-#define EQ_ROW_HIGH_PRODUCT(op) EQ_WITH(op, 24, 24, 11) EQ_WITH(op, 28, 28, 12)
+#define EQ_ROW_HIGH_PRODUCT(op) EQ_ROW_SHIFTS EQ_WITH(op, 24, 24, 11) EQ_WITH(op, 28, 28, 12)
+/* Form SHIFT: the shifts less one, and no product. */
+#define EQ_ROW_SHIFTS_LESS_ONE \
+  "movi v11.16b, #255\n" "saddw v15.4s, v11.4s, v13.4h\n" "saddw2 v13.4s, v11.4s, v13.8h\n"
 #define EQ_ROW_LESS_ONE "ssra v24.4s, v24.4s, #31\n" "ssra v28.4s, v28.4s, #31\n"
 #define EQ_ROW_SHIFT "srshl v9.4s, v24.4s, v15.4s\n" "srshl v10.4s, v28.4s, v13.4s\n"
 /* Form RIGHT as eq_requant4 has it. */
 #define EQ_ROW_RIGHT_PRODUCT                    \
+  EQ_ROW_SHIFTS                                 \
   "neg v25.4s, v24.4s\n"                        \
   "neg v29.4s, v28.4s\n"                        \
   "neg v11.4s, v11.4s\n"                        \
@@ -121,7 +125,7 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
 #define EQ_ROW_LAST_CODES(product, shift)                                         \
   "4:\n"                                                                          \
   EQ_ROW_CONSTANTS                                                                \
-  EQ_ROW_ADD_QUADS EQ_ROW_SHORTS EQ_ROW_ADD_DOUBLES EQ_ROW_SHIFTS EQ_ROW_ADD_BIAS \
+  EQ_ROW_ADD_QUADS EQ_ROW_SHORTS EQ_ROW_ADD_DOUBLES EQ_ROW_ADD_BIAS               \
   product shift                                                                   \
   EQ_ROW_CODES
 
@@ -165,7 +169,7 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
         "b.eq 4f\n"                                                                               \
         EQ_ROW_PAIR EQ_ROW_RUN EQ_ROW_CONSTANTS /* a pair's first block, and the finished pair's codes */ \
         EQ_ROW_ADD_QUADS EQ_ROW_LOW(EQ_MUL) EQ_ROW_SHORTS EQ_ROW_ADD_DOUBLES EQ_ROW_HIGH(EQ_MUL)  \
-        EQ_ROW_ADD_BIAS EQ_ROW_LOW(EQ_MLA) EQ_ROW_SHIFTS product EQ_ROW_HIGH(EQ_MLA) shift        \
+        EQ_ROW_ADD_BIAS EQ_ROW_LOW(EQ_MLA) product EQ_ROW_HIGH(EQ_MLA) shift        \
         EQ_PAIRS4("saddlp", 26, 27, 30, 31, 18, 19, 22, 23)                                       \
         EQ_PAIRS4("saddlp", 24, 25, 28, 29, 16, 17, 20, 21)                                       \
         EQ_ROW_CODES                                                                              \
@@ -236,7 +240,7 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
         "b.eq 4f\n"                                                                               \
         EQ_ROW_FIRST_BLOCK EQ_ROW_CONSTANTS                                                       \
         EQ_ROW_LOW(EQ_MUL) EQ_ROW_HIGH(EQ_MUL) EQ_ROW_ADD_QUADS EQ_ROW_SHORTS EQ_ROW_ADD_DOUBLES  \
-        EQ_ROW_LOW(EQ_MLA) EQ_ROW_ADD_BIAS EQ_ROW_SHIFTS product                                  \
+        EQ_ROW_LOW(EQ_MLA) EQ_ROW_ADD_BIAS product                                  \
         EQ_ROW_HIGH(EQ_MLA) shift EQ_ROW_NARROW_LOW                                               \
         between("saddlp") EQ_ROW_SECOND_BLOCK("x0")                                               \
         EQ_ROW_LOW(begin) EQ_ROW_NARROW_HIGH EQ_ROW_HIGH(begin) EQ_ROW_ADD_ZERO                   \
@@ -252,7 +256,7 @@ _Static_assert(offsetof(eq_row, zeros) == 88, "assembly knows these offsets");
           "v20", "v21", "v22", "v23", "v24", "v25", "v26", "v27", "v28", "v29", "v30", "v31");    \
   } while (0)
 
-/* All codes of the row in one of the forms RIGHT, UP, AWAY and SINGLE; chained when chains are of 4 products or 8. */
+/* All codes of the row in one of the forms RIGHT, UP, AWAY, SINGLE and SHIFT; chained when chains are of 4 products or 8. */
 static inline void eq_run_row(const eq_row *row, bool chained, eq_requant_form form) {
 #define EQ_ROW_CHAINED(op) ""
 #define EQ_RUN(product, shift)                                                                \
@@ -271,6 +275,8 @@ static inline void eq_run_row(const eq_row *row, bool chained, eq_requant_form f
     EQ_RUN(EQ_ROW_HIGH_PRODUCT("sqrdmulh"), EQ_ROW_SHIFT);
   } else if (form == EQ_FORM_AWAY) {
     EQ_RUN(EQ_ROW_HIGH_PRODUCT("sqrdmulh") EQ_ROW_LESS_ONE, EQ_ROW_SHIFT);
+  } else if (form == EQ_FORM_SHIFT) {
+    EQ_RUN(EQ_ROW_SHIFTS_LESS_ONE, EQ_ROW_SHIFT);
   } else {
     EQ_RUN(EQ_ROW_HIGH_PRODUCT("sqdmulh"), EQ_ROW_SHIFT);
   }

@@ -14,7 +14,7 @@ enum { EQ_SHORT_INPUTS = 8, EQ_SHORT_CHANNELS = 16 };
 /* What sixteen channels need beside their biases and multipliers. */
 typedef struct eq_short_channels {
   int8x16_t weights[2][4]; /* of each half: input pairs; channels 0-3 and 4-7 of the half in halves of the vector */
-  int32x4_t shifts[4];
+  int32x4_t shifts[4]; /* less one in form SHIFT */
   int16x8_t zero;
 } eq_short_channels;
 _Static_assert(offsetof(eq_short_channels, shifts) == 128 && offsetof(eq_short_channels, zero) == 192,
@@ -22,7 +22,7 @@ _Static_assert(offsetof(eq_short_channels, shifts) == 128 && offsetof(eq_short_c
 
 /* False when a weight is -128: then two products may leave int16. Groups of four channels are group_bytes apart. */
 static inline bool eq_load_short(eq_short_channels *s, const int8_t *weights, size_t group_bytes,
-                                 const eq_linear_s8 *linear) {
+                                 const eq_linear_s8 *linear, eq_requant_form form) {
   int8x16_t least = vdupq_n_s8(0);
   for (int half = 0; half < 2; half++) {
     /* a channel's second four pairs are padding, and lie in the upper halves of 32 bits */
@@ -35,7 +35,8 @@ static inline bool eq_load_short(eq_short_channels *s, const int8_t *weights, si
       least = vminq_s8(least, s->weights[half][pair]);
     }
     weights += 2 * group_bytes;
-    const int16x8_t shifts = vmovl_s8(vld1_s8(linear->shifts + 8 * half));
+    int16x8_t shifts = vmovl_s8(vld1_s8(linear->shifts + 8 * half));
+    if (form == EQ_FORM_SHIFT) shifts = vsubq_s16(shifts, vdupq_n_s16(1));
     s->shifts[2 * half] = vmovl_s16(vget_low_s16(shifts));
     s->shifts[2 * half + 1] = vmovl_high_s16(shifts);
   }
@@ -61,6 +62,9 @@ static inline bool eq_load_short(eq_short_channels *s, const int8_t *weights, si
 #define EQ_SHORT_SHIFT                                                            \
   "srshl v1.4s, v1.4s, v28.4s\n" "srshl v2.4s, v2.4s, v29.4s\n"                   \
   "srshl v3.4s, v3.4s, v30.4s\n" "srshl v4.4s, v4.4s, v31.4s\n"
+#define EQ_SHORT_SHIFT_ALONE                                                      \
+  "srshl v1.4s, v12.4s, v28.4s\n" "srshl v2.4s, v13.4s, v29.4s\n"                 \
+  "srshl v3.4s, v14.4s, v30.4s\n" "srshl v4.4s, v15.4s, v31.4s\n"
 #define EQ_SHORT_NARROW_1 "sqxtn v1.4h, v1.4s\n" "sqxtn v3.4h, v3.4s\n"
 #define EQ_SHORT_NARROW_2 "sqxtn2 v1.8h, v2.4s\n" "sqxtn2 v3.8h, v4.4s\n"
 #define EQ_SHORT_ZERO "sqadd v1.8h, v1.8h, v7.8h\n" "sqadd v3.8h, v3.8h, v7.8h\n"
@@ -70,9 +74,9 @@ static inline bool eq_load_short(eq_short_channels *s, const int8_t *weights, si
   "ssra v1.4s, v1.4s, #31\n" "ssra v2.4s, v2.4s, #31\n"           \
   "ssra v3.4s, v3.4s, #31\n" "ssra v4.4s, v4.4s, #31\n"
 
-/* high: the high product, after: what follows it before the shift. The first turn has no row to finish; what it writes to
- * the first row is written again. */
-#define EQ_RUN_SHORT(high, after)                                                                  \
+/* high: the high product, after: what follows it; in form SHIFT `high` is the shift, for biases take the sums' place. The
+ * first turn has no row to finish; what it writes to the first row is written again. */
+#define EQ_RUN_SHORT(high, after, shift)                                                           \
   __asm__ volatile(                                                                                \
       "ldp q16, q17, [%[s]]\n"                                                                     \
       "ldp q18, q19, [%[s], #32]\n"                                                                \
@@ -87,13 +91,13 @@ static inline bool eq_load_short(eq_short_channels *s, const int8_t *weights, si
       ".p2align 8\n" /* the loop lies in one page */                                               \
       "1:\n"                                                                                       \
       "ldr q0, [%[x]]\n"                                                                           \
-      EQ_SHORT_HIGH(high)                                                                          \
+      high                                                                                         \
       EQ_SHORT_PAIR(5, 0) EQ_SHORT_PAIR(6, 1)                                                      \
       EQ_SHORT_BIASES                                                                              \
       after                                                                                        \
       EQ_SHORT_PRODUCTS("smull", 5, 16, 20)                                                        \
       EQ_SHORT_PAIR(5, 2)                                                                          \
-      EQ_SHORT_SHIFT                                                                               \
+      shift                                                                                        \
       EQ_SHORT_PRODUCTS("smlal", 6, 17, 21)                                                        \
       EQ_SHORT_NARROW_1                                                                            \
       EQ_SHORT_ADD                                                                                 \
@@ -111,7 +115,7 @@ static inline bool eq_load_short(eq_short_channels *s, const int8_t *weights, si
       "add %[out], %[out], %[step]\n"                                                              \
       "mov %[step], %[out_stride]\n"                                                               \
       "b.ne 1b\n"                                                                                  \
-      EQ_SHORT_HIGH(high) after EQ_SHORT_SHIFT /* the last row */                                  \
+      high after shift /* the last row */                                                          \
       EQ_SHORT_NARROW_1 EQ_SHORT_NARROW_2 EQ_SHORT_ZERO EQ_SHORT_CODES_1 EQ_SHORT_CODES_2          \
       "str q1, [%[out]]\n"                                                                         \
       : [out] "+&r"(out), [x] "+&r"(x), [m] "+&r"(m), [step] "+&r"(step)                           \
@@ -121,16 +125,18 @@ static inline bool eq_load_short(eq_short_channels *s, const int8_t *weights, si
         "v12", "v13", "v14", "v15", "v16", "v17", "v18", "v19", "v20", "v21", "v22", "v23", "v24", \
         "v25", "v26", "v27", "v28", "v29", "v30", "v31")
 
-/* m rows, m > 0, in one of the forms UP, AWAY and SINGLE, without bounds but saturation; of each 16 bytes are read. */
+/* m rows, m > 0, in one of the forms UP, AWAY, SINGLE and SHIFT, without bounds but saturation; of each 16 bytes are read. */
 static inline void eq_run_short(int8_t *out, size_t out_stride, const int8_t *x, size_t x_stride, int32_t m,
                                 const eq_short_channels *s, const eq_linear_s8 *linear, eq_requant_form form) {
   size_t step = 0;
   if (form == EQ_FORM_UP) {
-    EQ_RUN_SHORT("sqrdmulh", "");
+    EQ_RUN_SHORT(EQ_SHORT_HIGH("sqrdmulh"), "", EQ_SHORT_SHIFT);
   } else if (form == EQ_FORM_AWAY) {
-    EQ_RUN_SHORT("sqrdmulh", EQ_SHORT_LESS_ONE);
+    EQ_RUN_SHORT(EQ_SHORT_HIGH("sqrdmulh"), EQ_SHORT_LESS_ONE, EQ_SHORT_SHIFT);
+  } else if (form == EQ_FORM_SHIFT) {
+    EQ_RUN_SHORT(EQ_SHORT_SHIFT_ALONE, "", "");
   } else {
-    EQ_RUN_SHORT("sqdmulh", "");
+    EQ_RUN_SHORT(EQ_SHORT_HIGH("sqdmulh"), "", EQ_SHORT_SHIFT);
   }
 }
 

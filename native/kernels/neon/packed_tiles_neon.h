@@ -171,8 +171,7 @@ _Static_assert(offsetof(eq_tiles, last) == 64 && offsetof(eq_tiles, chained) == 
   EQ_MUL4(24, 25, 26, 27, 4)                  \
   EQ_EACH4("add", 8)                          \
   EQ_MLA4(28, 29, 30, 31, 5)                  \
-  EQ_WORDS                                    \
-  EQ_EACH4(high, 9)                           \
+  EQ_WORDS high                               \
   EQ_PAIRS4("saddlp", 20, 21, 22, 23, 28, 29, 30, 31) \
   after                                       \
   EQ_MLA4(24, 25, 26, 27, 4)                  \
@@ -203,8 +202,7 @@ _Static_assert(offsetof(eq_tiles, last) == 64 && offsetof(eq_tiles, chained) == 
   EQ_ADD_DOUBLES                              \
   EQ_MLA4(28, 29, 30, 31, 5)                  \
   EQ_EACH4("add", 8)                          \
-  EQ_WORDS                                    \
-  EQ_EACH4(high, 9)                           \
+  EQ_WORDS high                               \
   EQ_MUL4(24, 25, 26, 27, 4)                  \
   after                                       \
   EQ_SHIFT                                    \
@@ -366,7 +364,7 @@ _Static_assert(offsetof(eq_tiles, last) == 64 && offsetof(eq_tiles, chained) == 
         EQ_OUT_ROWS                                                                               \
         "ldr q11, [x21, #160]\n"                                                                  \
         EQ_ADD_QUADS_LOW EQ_ADD_QUADS_HIGH EQ_SHORTS EQ_ADD_DOUBLES EQ_WORDS                      \
-        EQ_EACH4("add", 8) EQ_EACH4(high, 9) after EQ_SHIFT                                       \
+        EQ_EACH4("add", 8) high after EQ_SHIFT                                                    \
         EQ_NARROW EQ_NARROW_MORE EQ_ADD_ZERO EQ_CODES                                             \
         EQ_STORE                                                                                  \
         : "+r"(job)                                                                               \
@@ -381,15 +379,20 @@ _Static_assert(offsetof(eq_tiles, last) == 64 && offsetof(eq_tiles, chained) == 
   "ssra v16.4s, v16.4s, #31\n" "ssra v17.4s, v17.4s, #31\n"       \
   "ssra v18.4s, v18.4s, #31\n" "ssra v19.4s, v19.4s, #31\n"
 
-/* All codes of the tiles in one of the forms UP, AWAY and SINGLE. The loop begins as if a tile's codes were due; what it
+/* In place of high products, form SHIFT takes one off the shifts. */
+#define EQ_SHIFTS_LESS_ONE "movi v9.16b, #255\n" "add v10.4s, v10.4s, v9.4s\n"
+
+/* All codes of the tiles in one of the forms UP, AWAY, SINGLE and SHIFT. The loop begins as if a tile's codes were due; what it
  * writes then, to the last group of the first rows, is written again. */
 static inline void eq_run_tiles(eq_tiles *tiles, eq_requant_form form) {
   if (form == EQ_FORM_UP) {
-    EQ_RUN_TILES(tiles, "sqrdmulh", "");
+    EQ_RUN_TILES(tiles, EQ_EACH4("sqrdmulh", 9), "");
   } else if (form == EQ_FORM_AWAY) {
-    EQ_RUN_TILES(tiles, "sqrdmulh", EQ_LESS_ONE_WHERE_NEGATIVE);
+    EQ_RUN_TILES(tiles, EQ_EACH4("sqrdmulh", 9), EQ_LESS_ONE_WHERE_NEGATIVE);
+  } else if (form == EQ_FORM_SHIFT) {
+    EQ_RUN_TILES(tiles, EQ_SHIFTS_LESS_ONE, "");
   } else {
-    EQ_RUN_TILES(tiles, "sqdmulh", "");
+    EQ_RUN_TILES(tiles, EQ_EACH4("sqdmulh", 9), "");
   }
 }
 

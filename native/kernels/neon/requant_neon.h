@@ -19,6 +19,7 @@ typedef enum eq_requant_form {
   EQ_FORM_WIDE,   /* mode single, by 64-bit products */
   EQ_FORM_EXACT,  /* mode exact, by 64-bit products */
   EQ_FORM_RIGHT,  /* mode exact, shifts < 0 */
+  EQ_FORM_SHIFT,  /* mode shift */
 } eq_requant_form;
 
 /* The largest of n shifts; INT8_MIN when there are none. */
@@ -41,6 +42,7 @@ EQ_ALWAYS_INLINE int32_t eq_largest_shift(const int8_t *shifts, int32_t n) {
 /* The form that serves n channels of a layer. */
 EQ_ALWAYS_INLINE eq_requant_form eq_requant_form_of(const eq_linear_s8 *linear, int32_t n) {
   if (linear->mode == EQ_MODE_EXACT) return EQ_FORM_EXACT;
+  if (linear->mode == EQ_MODE_SHIFT) return EQ_FORM_SHIFT;
   const int32_t largest = eq_largest_shift(linear->shifts, n);
   if (linear->mode == EQ_MODE_SINGLE) return largest < 0 ? EQ_FORM_SINGLE : EQ_FORM_WIDE;
   if (largest <= 0 && linear->act_min >= linear->zero) return EQ_FORM_UP;
@@ -51,7 +53,7 @@ EQ_ALWAYS_INLINE eq_requant_form eq_requant_form_of(const eq_linear_s8 *linear, 
 typedef struct eq_channels4 {
   int32x4_t bias;
   int32x4_t multipliers; /* negated in form RIGHT */
-  int32x4_t right; /* min(shift, 0) in form DOUBLE, otherwise the shift */
+  int32x4_t right; /* min(shift, 0) in form DOUBLE, shift - 1 in form SHIFT, otherwise the shift */
   int32x4_t left;  /* max(shift, 0), for form DOUBLE */
   int64x2_t wide[2]; /* shift - 31, for products of 64 bits */
 } eq_channels4;
@@ -63,6 +65,7 @@ EQ_ALWAYS_INLINE eq_channels4 eq_channels4_of(int32x4_t bias, int32x4_t multipli
     c.right = vminq_s32(shifts, vdupq_n_s32(0));
     c.left = vmaxq_s32(shifts, vdupq_n_s32(0));
   }
+  if (form == EQ_FORM_SHIFT) c.right = vsubq_s32(shifts, vdupq_n_s32(1));
   const int32x4_t lowered = vsubq_s32(shifts, vdupq_n_s32(31));
   if (form == EQ_FORM_RIGHT) c.multipliers = vnegq_s32(multipliers);
   c.wide[0] = vmovl_s32(vget_low_s32(lowered));
@@ -116,6 +119,7 @@ EQ_ALWAYS_INLINE int32x4_t eq_requant4(int32x4_t x, const eq_channels4 *c, eq_re
     const int32x4_t floor = vqdmulhq_s32(vminq_s32(x, vnegq_s32(x)), c->multipliers);
     return vrshlq_s32(veorq_s32(floor, sign), c->right);
   }
+  if (form == EQ_FORM_SHIFT) return vrshlq_s32(x, c->right);
   if (form == EQ_FORM_SINGLE) return vrshlq_s32(vqdmulhq_s32(x, c->multipliers), c->right);
   int32x4_t high = vqrdmulhq_s32(form == EQ_FORM_DOUBLE ? vshlq_s32(x, c->left) : x, c->multipliers);
   if (form == EQ_FORM_AWAY) high = vsraq_n_s32(high, high, 31);

@@ -67,9 +67,12 @@ static inline __attribute__((always_inline)) void add_groups(int8_t *out, const 
 static void run_groups(int8_t *out, const int8_t *a, int32_t a_step, const int8_t *b, int32_t b_step, int32_t groups,
                        const sum *s) {
   const eq_scaling up = {EQ_FORM_UP, true}, mixed = {EQ_FORM_MIXED, true}, single = {EQ_FORM_SINGLE, false};
+  const eq_scaling shifts = {EQ_FORM_SHIFT, false};
   const eq_form of_sum = s->scaling.form;
   if (of_sum == EQ_FORM_SINGLE && s->a.scaling.form == EQ_FORM_SINGLE && s->b.scaling.form == EQ_FORM_SINGLE) {
     add_groups(out, a, a_step, b, b_step, groups, s, single, single, single);
+  } else if (of_sum == EQ_FORM_SHIFT) { /* so are those of the operands */
+    add_groups(out, a, a_step, b, b_step, groups, s, shifts, shifts, shifts);
   } else if (of_sum == EQ_FORM_UP) { /* mode double: operands are never shifted to the left */
     add_groups(out, a, a_step, b, b_step, groups, s, mixed, mixed, up);
   } else if (of_sum == EQ_FORM_AWAY || of_sum == EQ_FORM_MIXED) {

@@ -78,6 +78,8 @@ ALWAYS_INLINE void run_pixels(int8_t *out, const int8_t *x, const block *b, cons
     store_codes(out, l->out_pixel, low, high, b, (eq_scaling){EQ_FORM_AWAY, true}, P);
   } else if (b->scaling.form == EQ_FORM_SINGLE) {
     store_codes(out, l->out_pixel, low, high, b, (eq_scaling){EQ_FORM_SINGLE, true}, P);
+  } else if (b->scaling.form == EQ_FORM_SHIFT) {
+    store_codes(out, l->out_pixel, low, high, b, (eq_scaling){EQ_FORM_SHIFT, false}, P);
   } else {
     store_codes(out, l->out_pixel, low, high, b, b->scaling, P);
   }

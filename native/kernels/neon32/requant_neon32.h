@@ -16,6 +16,7 @@ typedef enum eq_form {
   EQ_FORM_SINGLE, /* mode single, right shifts only */
   EQ_FORM_LEFT,   /* mode double with left shifts among others */
   EQ_FORM_WIDE,   /* modes single and exact, through 64-bit products */
+  EQ_FORM_SHIFT,  /* mode shift */
 } eq_form;
 
 typedef struct eq_scaling {
@@ -28,6 +29,7 @@ static inline eq_scaling eq_scaling_of(int32_t mode, int32_t highest_shift, bool
     if (highest_shift > 0) return (eq_scaling){EQ_FORM_LEFT, true};
     return (eq_scaling){negative_clamped ? EQ_FORM_UP : highest_shift < 0 ? EQ_FORM_AWAY : EQ_FORM_MIXED, true};
   }
+  if (mode == EQ_MODE_SHIFT) return (eq_scaling){EQ_FORM_SHIFT, false};
   const bool single = mode == EQ_MODE_SINGLE;
   return (eq_scaling){single && highest_shift < 0 ? EQ_FORM_SINGLE : EQ_FORM_WIDE, !single};
 }
@@ -56,6 +58,8 @@ static inline int32x4_t eq_scale(int32x4_t x, int32x4_t m, int32x4_t shift, eq_s
       return vrshlq_s32(vqrdmulhq_s32(x, m), shift);
     case EQ_FORM_SINGLE:
       return vrshlq_s32(vqdmulhq_s32(x, m), shift);
+    case EQ_FORM_SHIFT:
+      return vrshlq_s32(x, vsubq_s32(shift, vdupq_n_s32(1)));
     case EQ_FORM_WIDE:
       return vcombine_s32(eq_scale_wide(vget_low_s32(x), vget_low_s32(m), vget_low_s32(shift), scaling.away),
                           eq_scale_wide(vget_high_s32(x), vget_high_s32(m), vget_high_s32(shift), scaling.away));
@@ -148,6 +152,8 @@ static inline void eq_requant_rows(int8_t *out, size_t out_stride, const int32_t
     eq_requant_rows_as(out, out_stride, sums, rows, &q, 4, linear, (eq_scaling){EQ_FORM_AWAY, true});
   } else if (scaling.form == EQ_FORM_SINGLE && channels == 4) {
     eq_requant_rows_as(out, out_stride, sums, rows, &q, 4, linear, (eq_scaling){EQ_FORM_SINGLE, true});
+  } else if (scaling.form == EQ_FORM_SHIFT && channels == 4) {
+    eq_requant_rows_as(out, out_stride, sums, rows, &q, 4, linear, (eq_scaling){EQ_FORM_SHIFT, false});
   } else {
     eq_requant_rows_as(out, out_stride, sums, rows, &q, channels, linear, scaling);
   }

@@ -22,7 +22,7 @@ static inline bool eq_scale_legal(int32_t shift) { return shift <= 0 && shift >=
 
 EQ_VNNI_INLINE eq_scale eq_scale_of(int32_t multiplier, int32_t shift, int32_t mode) {
   const int32_t e = -shift;
-  const bool twice = mode != EQ_MODE_SINGLE && mode != EQ_MODE_EXACT;
+  const bool twice = mode == EQ_MODE_DOUBLE;
   eq_scale s;
   s.m = _mm512_set1_epi64(multiplier);
   s.c = _mm512_set1_epi64(!twice ? INT64_C(1) << (31 + e)

@@ -70,9 +70,8 @@ EQ_VNNI_INLINE bool eq_shifts_right(const int8_t *shifts, int32_t n) {
 
 /* The constants of channels whose multipliers and values e - 1 are given, all of eq_shifts_right. */
 EQ_VNNI_INLINE void eq_requant16_set(eq_requant16 *r, __m512i m, __m512i shift, const eq_linear_s8 *l) {
-  const bool single = l->mode == EQ_MODE_SINGLE || l->mode == EQ_MODE_EXACT;
   const __m512i scale = _mm512_set1_epi64(2 * l->zero + 1); /* times 2^(30 + e) */
-  const __m512i first = _mm512_set1_epi64(single ? 0 : INT64_C(1) << 30);
+  const __m512i first = _mm512_set1_epi64(l->mode == EQ_MODE_DOUBLE ? INT64_C(1) << 30 : 0);
   const __m512i bits = _mm512_add_epi32(shift, _mm512_set1_epi32(31));
   r->m_even = m;
   r->m_odd = _mm512_srli_epi64(m, 32);
