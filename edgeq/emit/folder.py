@@ -34,7 +34,7 @@ def emit_c(plan: Plan, *, prefix: str) -> dict[str, str]:
         f"{prefix}.h": model_header(plan, prefix),
         f"{prefix}.c": model_source(plan, prefix),
         "main.c": _main(plan, prefix),
-        "CMakeLists.txt": _CMAKE.format(mark=_MARK, **names),
+        "CMakeLists.txt": _CMAKE.format(mark=_MARK, definitions=_definitions(plan), **names),
         **needed_sources(used_steps(plan)),
     }
 
@@ -57,6 +57,12 @@ def _replaceable(folder: Path) -> bool:
         return (folder / "CMakeLists.txt").read_text().startswith(_MARK)
     except (OSError, UnicodeDecodeError):
         return False
+
+
+def _definitions(plan: Plan) -> str:
+    """Return the line that names the one mode of all requantizations, if they have: the others are then left out."""
+    modes = {int(mode) for planned in plan.steps if (mode := getattr(planned.step, "mode", None)) is not None}
+    return "".join(f"add_compile_definitions(EQ_ONLY_MODE={mode})\n" for mode in modes if len(modes) == 1)
 
 
 def _main(plan: Plan, prefix: str) -> str:
@@ -98,7 +104,7 @@ set(CMAKE_C_STANDARD_REQUIRED ON)
 set(CMAKE_C_EXTENSIONS OFF)
 
 set(EQ_ONLY_ISA "" CACHE STRING "the one ISA to build for, e.g. neon; empty: all, the fastest chosen at start-up")
-file(GLOB SOURCES CONFIGURE_DEPENDS src/*/*.c)
+{definitions}file(GLOB SOURCES CONFIGURE_DEPENDS src/*/*.c)
 add_library({prefix}_model STATIC {prefix}.c ${{SOURCES}})
 target_include_directories({prefix}_model PUBLIC ${{CMAKE_CURRENT_SOURCE_DIR}} PRIVATE include)
 target_compile_options({prefix}_model PRIVATE -Wall -Wextra -ffunction-sections -fdata-sections)
