@@ -24,3 +24,17 @@ def fraction_length(largest: np.ndarray | float, *, bits: int = 8) -> np.ndarray
 def scale_of_range(low: float, high: float, *, bits: int = 8) -> float:
     """Return the scale 2^-fraction_length that represents a range, the sign in one of the bits."""
     return float(2.0 ** -fraction_length(max(abs(low), abs(high)), bits=bits))
+
+
+def powers_of_two(scales: np.ndarray, *, int8: bool) -> np.ndarray:
+    """Return the least powers of two that are not below scales >= 0.
+
+    Scales of ``int8`` codes, which end at 127, become those of the fraction lengths of what such codes reach: there the
+    largest code may lose one step to a range that ends at a power of two. Half of that, with saturation, would lessen
+    the squared error of many rows, yet real models lose by it: what saturates is the same for every input.
+    """
+    if not int8:
+        with np.errstate(divide="ignore"):
+            return np.asarray(2.0 ** np.ceil(np.log2(scales)))
+    reached = scales * 127 * (1 - 2.0**-23)  # less than float32 scales may have been rounded up
+    return np.asarray(2.0 ** -fraction_length(reached).astype(np.float64))

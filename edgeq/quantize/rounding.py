@@ -17,6 +17,7 @@ from edgeq.quantize.islands import Typed
 from edgeq.quantize.layers import from_rows, is_linear, rows_of
 from edgeq.quantize.methods.compensation import LayerSamples, Rounded
 from edgeq.quantize.methods.weights import Grid
+from edgeq.quantize.pot import powers_of_two
 from edgeq.quantize.walk import round_layers
 
 
@@ -81,8 +82,9 @@ def real_weights(graph: Graph, rounded: Mapping[int, Rounded]) -> dict[int, np.n
 def _adjusted(grid: Grid, bias: np.ndarray, input_scale: float, *, pot: bool) -> Grid:
     """Return the grid with scales that are powers of two if asked, and that the bias fits where sums are int32."""
     scales = grid.scales
-    if grid.coding is None:
-        scales = np.maximum(scales, least_scales(bias, input_scale))
     if pot:
-        scales = 2.0 ** np.ceil(np.log2(scales))
+        scales = powers_of_two(scales, int8=grid.coding is None)
+    if grid.coding is None:
+        least = least_scales(bias, input_scale)
+        scales = np.maximum(scales, powers_of_two(least, int8=False) if pot else least)
     return dataclasses.replace(grid, scales=scales.astype(np.float32).astype(np.float64))

@@ -5,17 +5,21 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from graphbuilder import Builder
 from hypothesis import given
 from hypothesis import strategies as st
 
 from edgeq.ir.dtypes import DType
 from edgeq.ir.fixed_point import Mode, quantize_multiplier, requant
 from edgeq.ir.qparams import QuantParams
+from edgeq.ops.fully_connected import FullyConnected
 from edgeq.quantize.affine import params_of_range, quantize, round_range
 from edgeq.quantize.methods.histogram import Histogram
 from edgeq.quantize.methods.levels import Levels
 from edgeq.quantize.methods.ristretto import Ristretto
-from edgeq.quantize.pot import fraction_length, scale_of_range
+from edgeq.quantize.pot import fraction_length, powers_of_two, scale_of_range
+from edgeq.quantize.recipe import Recipe
+from edgeq.quantize.static import quantize_static
 
 SAMPLE = np.random.default_rng(11).standard_normal(200_000)
 
@@ -117,3 +121,39 @@ def test_ristretto_ranges_keep_their_scale_when_rounded_for_a_model():
             scale = scale_of_range(-reach, reach, bits=bits)
             assert scale_of_range(low, high, bits=bits) == scale
             assert scale_of_range(round_range(low), round_range(high), bits=bits) == scale
+
+
+def test_scales_of_weights_are_those_of_their_fraction_lengths():
+    peaks = np.array([1.0, 0.995, 0.993, 0.98, 1.01, 2.0, 3.0])  # codes that end at 127 would reach 127 / 128 of 1.0
+    scales = (peaks / 127).astype(np.float32).astype(np.float64)
+    found = powers_of_two(scales, int8=True)
+    assert found.tolist() == (2.0 ** -fraction_length(peaks)).tolist()
+    assert found.tolist() == [2.0**-7] * 4 + [2.0**-6] * 2 + [2.0**-5]
+
+
+@given(st.floats(1e-30, 1e30))
+def test_other_scales_take_the_next_power_of_two(scale):
+    found = float(powers_of_two(np.array([scale]), int8=False)[0])
+    assert found / 2 < scale <= found
+    assert np.frexp(found)[0] == 0.5
+
+
+def test_no_scale_stays_none():
+    assert powers_of_two(np.zeros(2), int8=False).tolist() == [0, 0]
+
+
+def test_power_of_two_weights_make_room_for_their_bias():
+    b = Builder()
+    x = b.input(4, 3)
+    y = b.node(
+        FullyConnected(), x, b.constant(np.array([[1.0, 0, 0], [1e-9, 0, 0]])), b.constant(np.array([0.5, 300.0]))
+    )
+    batches = [[np.random.default_rng(0).standard_normal((4, 3)).astype(np.float32)]]
+    graph = quantize_static(b.graph(y), batches, Recipe(scales="pot", transforms=()))
+    (node,) = [node for node in graph.nodes if node.op.name == "fully_connected"]
+    w, codes = (graph.tensors[index] for index in node.inputs[1:])
+    assert w.quant is not None
+    assert codes.data is not None
+    assert all(np.frexp(scale)[0] == 0.5 for scale in w.quant.scales)
+    assert w.quant.scales[0] == 2.0**-7
+    assert 2**28 <= int(np.abs(codes.data).max()) <= 2**29
