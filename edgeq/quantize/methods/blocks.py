@@ -11,10 +11,12 @@ import numpy as np
 from edgeq.ir.coding import GROUP_SCALE_MAX, Coding
 from edgeq.ir.fixed_point import round_away
 from edgeq.quantize.affine import usable_scales
+from edgeq.quantize.methods.nested import parse_ranges
 from edgeq.quantize.methods.weights import INT8_MAX, Grid, WeightFormat
+from edgeq.quantize.ranges import ranges_of_rows
 
 PER = ("channel", "tensor")
-CLIPS = ("mse", "minmax")
+OWN_CLIPS = ("mse", "minmax")  # besides those of calibration methods
 FACTORS = ("integer", "m1", "m2")  # of groups
 _LARGEST_POWER = 128  # among the powers of two that a group scale holds
 _COARSE = 0.93 ** np.arange(40)  # down to 0.06
@@ -33,6 +35,7 @@ class Blocks:
     values: np.ndarray
     importance: np.ndarray
     channels: int
+    depth: int  # K
     group: int
 
     def grid(self, scales: np.ndarray, coding: Coding | None = None, *, factors: str = "integer") -> Grid:
@@ -54,16 +57,27 @@ class Blocks:
     ) -> Grid:
         """Return the grid of a coding with one table, every block's scale chosen.
 
-        With clip ``minmax`` the largest weight becomes the largest value of its sign, with ``mse`` the sum of
-        |error|^exponent decides. ``bounds`` (1, n - 1) and ``unused`` are as in Grid.
+        The ends of a block's range, see ``ends``, become the largest values of their sign; with clip ``mse`` the sum of
+        |error|^exponent then decides. ``bounds`` (1, n - 1) and ``unused`` are as in Grid.
         """
         levels = _levels(coding, unused)
-        sides = (self.values.max(axis=1) / levels[-1], -self.values.min(axis=1) / -levels[0])
-        scales = np.maximum(np.maximum(*sides), 0)
+        low, high = self.ends(clip)
+        scales = np.maximum(np.maximum(high / levels[-1], low / levels[0]), 0)
         if clip == "mse":
             rounding = to_levels(levels, None if bounds is None else bounds[0])
             scales = self.best_scales(scales, rounding, exponent=exponent, most=4 / 3)
         return replace(self.grid(scales, coding, factors=factors), unused=unused, bounds=bounds)
+
+    def ends(self, clip: str) -> tuple[np.ndarray, np.ndarray]:
+        """Return the ranges (R,) of the blocks: with clip ``minmax`` or ``mse`` of all values, else by calibration.
+
+        ``clip`` then names a method, as in ``percentile:99.9``.
+        """
+        if clip in OWN_CLIPS:
+            return self.values.min(axis=1), self.values.max(axis=1)
+        rows = self.values.reshape(self.channels, -1)[:, : self.depth] if self.group else self.values
+        low, high = ranges_of_rows(parse_ranges(clip), rows, group=self.group)
+        return low.reshape(-1), high.reshape(-1)
 
     def best_scales(self, first: np.ndarray, rounding: Rounding, *, exponent: float = 2, most: float = 1) -> np.ndarray:
         """Return the scales (R,), parts of ``first`` up to ``most``, with the least sum of |error|^exponent.
@@ -106,7 +120,7 @@ def blocks(
         shape = (1, weights.size) if per == "tensor" else weights.shape
         weights, weighed, inside = weights.reshape(shape), weighed.reshape(shape), np.ones(shape)
     nothing = ~weighed.any(axis=1, keepdims=True)
-    return Blocks(weights, np.where(nothing, inside, weighed), channels, group)
+    return Blocks(weights, np.where(nothing, inside, weighed), channels, depth, group)
 
 
 def check_blocks(format: WeightFormat, *, per: str, group: int = 0) -> None:
@@ -118,7 +132,8 @@ def check_blocks(format: WeightFormat, *, per: str, group: int = 0) -> None:
 
 def check_clip(format: WeightFormat, *, clip: str, exponent: float = 2) -> None:
     """Raise UsageError for options that ``Blocks.fit`` cannot follow."""
-    format.require(clip in CLIPS, f"clip {clip!r}", " or ".join(CLIPS))
+    if clip not in OWN_CLIPS:
+        parse_ranges(clip)
     format.require(1 <= exponent <= 8, f"exponent {exponent:g}", "1 to 8")
 
 

@@ -17,11 +17,11 @@ from edgeq.quantize.methods.weights import Grid, WeightFormat
 class Fp8(WeightFormat):
     """``e4m3``, ``e5m2`` or any ``e<exponent bits>m<mantissa bits>`` of up to 8 bits, as exact integers.
 
-    The scale takes the largest magnitude to the largest value, with clip ``mse`` the squared error decides. The codes
-    of NaN and infinity stay unused in e4m3 (which has no infinity) and e5m2, in others only with ``ieee``. ``factors``
-    of groups as in nf4. Ties go away from zero, not to even. Sources: Micikevicius et al., "FP8 formats for deep
-    learning", arXiv 2209.05433; Wu et al., arXiv 2307.09782; Gysel et al., arXiv 1604.03168, for formats without
-    reserved codes. Left out: conversion to int8 for speed.
+    The scale takes the largest magnitude to the largest value, with clip ``mse`` the squared error decides, or a
+    calibration method as in int. The codes of NaN and infinity stay unused in e4m3 (which has no infinity) and e5m2, in
+    others only with ``ieee``. ``factors`` of groups as in nf4. Ties go away from zero, not to even. Sources:
+    Micikevicius et al., "FP8 formats for deep learning", arXiv 2209.05433; Wu et al., arXiv 2307.09782; Gysel et al.,
+    arXiv 1604.03168, for formats without reserved codes. Left out: conversion to int8 for speed.
     """
 
     name: ClassVar[str] = "fp8"

@@ -16,8 +16,9 @@ from edgeq.quantize.methods.weights import Grid, WeightFormat
 class Int8(WeightFormat):
     """Symmetric int8 in [-127, 127], one scale per output channel or one per tensor.
 
-    The scale is the largest magnitude / 127, or with clip ``mse`` the one with the least sum of |error|^exponent.
-    Source: Krishnamoorthi, "Quantizing deep convolutional networks for efficient inference", arXiv 1806.08342.
+    The scale is the largest magnitude / 127, or with clip ``mse`` the one with the least sum of |error|^exponent; clip
+    may also be any calibration method, as in int. Source: Krishnamoorthi, "Quantizing deep convolutional networks for
+    efficient inference", arXiv 1806.08342.
     """
 
     name: ClassVar[str] = "int8"

@@ -12,6 +12,7 @@ from edgeq.errors import UsageError
 from edgeq.ir.coding import CodeKind, Coding
 from edgeq.ir.fixed_point import round_away
 from edgeq.quantize.methods.blocks import blocks, check_blocks, check_clip, to_range
+from edgeq.quantize.methods.levels import with_zero
 from edgeq.quantize.methods.weights import Grid, WeightFormat
 
 
@@ -21,9 +22,10 @@ class Integer(WeightFormat):
 
     Symmetric codes reach from -(2^(bits-1) - 1) to its opposite, with ``signed_max`` from -2^(bits-1). With clip
     ``minmax`` nothing is clipped; with ``mse`` the range shrinks to where the sum of |error|^exponent is least, 2.4
-    being the exponent of GPTQ implementations. Sources: Krishnamoorthi, arXiv 1806.08342; Frantar et al., "GPTQ",
-    arXiv 2210.17323; Jacob et al., arXiv 1712.05877, for zero points. Left out: a search over both ends of an
-    asymmetric range separately, fractional zero points, negative scales.
+    being the exponent of GPTQ implementations; any other calibration method may choose it, as in
+    ``clip=percentile:99.9``, its own options apart by semicolons. Sources: Krishnamoorthi, arXiv 1806.08342; Frantar et
+    al., "GPTQ", arXiv 2210.17323; Jacob et al., arXiv 1712.05877, for zero points. Left out: a search over both ends of
+    an asymmetric range separately, fractional zero points, negative scales.
     """
 
     name: ClassVar[str] = "int"
@@ -56,7 +58,7 @@ class Integer(WeightFormat):
     def _asymmetric(self, weights: np.ndarray, importance: np.ndarray | None) -> Grid:
         """Return the grid of unsigned codes, whose ranges [low, high] hold zero exactly and shrink at both ends."""
         cut = blocks(weights, group=self.group, importance=importance)
-        low, high = (np.minimum(cut.values.min(axis=1), 0), np.maximum(cut.values.max(axis=1), 0))
+        low, high = with_zero(*cut.ends(self.clip), symmetric=False)
         top = (1 << self.bits) - 1
         scales = (high - low) / top
         zeros = np.clip(round_away(-low / np.where(scales > 0, scales, 1)), 0, top)

@@ -25,9 +25,10 @@ LEVELS = (
 class Nf4(WeightFormat):
     """The NF4 levels as integers of 8 bits, or of 16 if ``wide``, times the largest magnitude of each group.
 
-    With clip ``mse`` the scale with the least squared error instead. Group scales are integers of 8 bits, or powers of
-    two by rule m1 or m2 of ZeroQuant-FP (rounded up, nothing clips); with group 0 a channel has one real scale. Source:
-    Dettmers et al., "QLoRA", arXiv 2305.14314. Left out: its double quantization, in whose place are integer scales.
+    With clip ``mse`` the scale with the least squared error instead, or what a calibration method clips as in int.
+    Group scales are integers of 8 bits, or powers of two by rule m1 or m2 of ZeroQuant-FP (rounded up, nothing clips);
+    with group 0 a channel has one real scale. Source: Dettmers et al., "QLoRA", arXiv 2305.14314. Left out: its double
+    quantization, in whose place are integer scales.
     """
 
     name: ClassVar[str] = "nf4"
