@@ -32,9 +32,11 @@ from edgeq.errors import UnsupportedError, UsageError
 from edgeq.frontends.tflite_schema import IDENTIFIER, SCHEMA_VERSION
 from edgeq.ir.dtypes import DType
 from edgeq.ir.graph import Graph, Node, Port, Tensor
-from edgeq.ops.folding import quant_of
+from edgeq.ops.fully_connected import FullyConnected
 
 Reason = tuple[str, str, str, str]  # node, operator, reason, hint
+
+LISTED = 8  # channels that a warning names
 
 
 def write_tflite(graph: Graph) -> bytes:
@@ -69,18 +71,19 @@ def _write_all(graph: Graph) -> list[Written]:
 
 
 def _warn_of_doubles(graph: Graph) -> None:
-    """Warn of int16 FULLY_CONNECTED layers whose multiplier has more bits than edgeq's 31: LiteRT's is a double."""
+    """Warn of int16 FULLY_CONNECTED layers with channels that no multiplier of 31 bits serves: LiteRT's is a double."""
     found = []
     for node in graph.nodes:
-        if node.op.name == "fully_connected" and graph.tensors[node.inputs[0]].dtype is DType.S16:
-            source, weights, target = (graph.tensors[index] for index in (*node.inputs[:2], node.outputs[0]))
-            real = quant_of(source).scale * np.array(quant_of(weights).scales) / quant_of(target).scale
-            if np.any(np.frexp(real)[0] * 2**31 % 1):
-                found.append(node.name)
+        if isinstance(node.op, FullyConnected) and graph.tensors[node.inputs[0]].dtype is DType.S16:
+            channels = node.op.inexact_channels(graph.input_tensors(node), graph.output_tensors(node))
+            if channels:
+                found.append((node.name, channels))
     if found:
+        name, channels = found[0]
+        listed = ", ".join(str(channel) for channel in channels[:LISTED]) + (", ..." if len(channels) > LISTED else "")
         warnings.warn(
-            f"int16 fully connected layers ({len(found)}, {found[0]!r} the first): LiteRT gives the code beside ours "
-            "in about 1 of 250,000 outputs; with power-of-two scales it does not",
+            f"int16 fully connected layers ({len(found)}, {name!r} the first, in channels {listed}): LiteRT gives the "
+            "code beside ours in about 1 of 250,000 outputs; with power-of-two scales it does not",
             stacklevel=3,
         )
 

@@ -9,8 +9,10 @@ from collections.abc import Mapping
 import numpy as np
 
 from edgeq.errors import BadInputError
+from edgeq.ir.dtypes import DType
 from edgeq.ir.graph import ABSENT, Graph, Node
 from edgeq.ir.qparams import QuantParams
+from edgeq.ops.exact_wide import exact_weight_scale
 from edgeq.quantize.affine import least_scales
 from edgeq.quantize.assign import Choice
 from edgeq.quantize.islands import Typed
@@ -22,12 +24,19 @@ from edgeq.quantize.walk import round_layers
 
 
 def round_weights(
-    typed: Typed, params: Mapping[int, QuantParams], samples: list[np.ndarray], *, pot: bool = False
+    typed: Typed,
+    params: Mapping[int, QuantParams],
+    samples: list[np.ndarray],
+    *,
+    pot: bool = False,
+    exact: bool = False,
 ) -> dict[int, Rounded]:
     """Return the rounded weights and bias of every linear layer by the index of its output tensor.
 
     ``params`` are those of the activations, ``samples`` one array (n, ...) per input, which only compensation needs.
-    With ``pot`` scales are powers of two. Raises BadInputError where compensation is asked and there are no samples.
+    With ``pot`` scales are powers of two; with ``exact`` the scales of int16 fully connected layers are such that
+    LiteRT's double multipliers have an integer form. Raises BadInputError where compensation is asked and there are no
+    samples.
     """
     graph = typed.graph
     linear = [(node, choice) for node, choice in zip(graph.nodes, typed.choices, strict=True) if is_linear(graph, node)]
@@ -38,12 +47,17 @@ def round_weights(
             f"{graph.name}: {compensated[0]} works on samples of the inputs, there are none",
             hint='leave it out of compensation, or set ranges to "data", or "synthetic" for made-up samples',
         )
+    settled = _exact_targets(typed, params) if exact and not pot else {}
     decided: dict[tuple[int, int, float, Choice], Rounded] = {}
 
     def start(node: Node, weights: np.ndarray, bias: np.ndarray) -> Rounded:
         grid = choices[node.outputs[0]].weights.fit(weights)
         scale = params[node.inputs[0]].scale
         grid = _adjusted(grid, bias, scale, pot=pot)
+        if node.outputs[0] in settled and grid.coding is None:
+            target = settled[node.outputs[0]]
+            scales = [exact_weight_scale(float(each), source=scale, target=target) for each in grid.scales]
+            grid = dataclasses.replace(grid, scales=np.array(scales))
         return Rounded(grid, grid.nearest(weights), bias)
 
     def decide(node: Node, layer: LayerSamples) -> Rounded:
@@ -66,6 +80,26 @@ def round_weights(
             decided[key] = start(node, rows, zeros if held is None else held.astype(np.float64).reshape(-1))
         found[node.outputs[0]] = decided[key]
     return found
+
+
+def _exact_targets(typed: Typed, params: Mapping[int, QuantParams]) -> dict[int, float]:
+    """Return the output scales of int16 fully connected layers by the index of the output.
+
+    Layers that share weights but not the scales of their ends are left out, lest each get weights of its own.
+    """
+    ends: dict[int, set[tuple[float, float]]] = {}
+    nodes = [
+        node
+        for node in typed.graph.nodes
+        if node.op.name == "fully_connected" and is_linear(typed.graph, node) and _is_wide(typed, node)
+    ]
+    for node in nodes:
+        ends.setdefault(node.inputs[1], set()).add((params[node.inputs[0]].scale, params[node.outputs[0]].scale))
+    return {node.outputs[0]: params[node.outputs[0]].scale for node in nodes if len(ends[node.inputs[1]]) == 1}
+
+
+def _is_wide(typed: Typed, node: Node) -> bool:
+    return all(typed.dtypes.get(index) is DType.S16 for index in (node.inputs[0], node.outputs[0]))
 
 
 def real_weights(graph: Graph, rounded: Mapping[int, Rounded]) -> dict[int, np.ndarray]:

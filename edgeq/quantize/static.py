@@ -142,7 +142,7 @@ def _decide(
         observers = calibrate(typed.graph, batches, wanted, method=parse(recipe.observer, Method), progress=progress)
         ranges = {index: observer.range() for index, observer in observers.items()}
     params = choose_params(typed, groups, ranges, scales=recipe.scales)
-    rounded = round_weights(typed, params, held, pot=recipe.scales == "pot")
+    rounded = round_weights(typed, params, held, pot=recipe.scales == "pot", exact=recipe.rounding == "tflite")
     if recipe.ranges == "propagated":
         means = {index: found.mean for index, found in moments.items()}
         biases = correct_biases(typed.graph, real_weights(typed.graph, rounded), means)
