@@ -60,6 +60,8 @@ def convolve(image: np.ndarray, weights: np.ndarray, window: Window, *, fill: fl
     batch, _, _, channels = image.shape
     count, _, _, depth = weights.shape
     groups = channels // depth
+    if 0 in (*window.kernel, *window.output):  # as phases of transposed convolutions may be
+        return np.zeros((batch, *window.output, count), image.dtype)
     padded = _padded(image, window, fill)
     pixels = batch * window.output[0] * window.output[1]
     if depth == 1 and count == channels:
