@@ -9,70 +9,21 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from layer_samples import GRIDS, SHAPES, grids, nearest, random_layer
 
 from edgeq.errors import InvalidValueError, UsageError
-from edgeq.ir.coding import CodeKind, Coding, shifts_entry
 from edgeq.ops.base import Activation
 from edgeq.quantize.methods import methods, parse, spell
 from edgeq.quantize.methods.adaround import AdaRound
 from edgeq.quantize.methods.bias_correction import BiasCorrection
 from edgeq.quantize.methods.compensation import Compensation, LayerSamples, Rounded
 from edgeq.quantize.methods.gptq import Gptq
-from edgeq.quantize.methods.moments import by_group, mean_output, mean_products, output_errors
+from edgeq.quantize.methods.moments import mean_output, mean_products, output_errors
 from edgeq.quantize.methods.weights import Grid
 
 QUICK = AdaRound(iterations=300, rows=64)
 EVERY = [BiasCorrection(), BiasCorrection(scales=True), Gptq(), Gptq(act_order=False, target="weights"), QUICK]
-GRIDS = ["int8", "int4", "groups", "zeros", "log", "codebook", "ternary"]
 every = pytest.mark.parametrize("method", EVERY, ids=spell)
-grids = pytest.mark.parametrize("kind", GRIDS)
-# (groups, channels per group, depth): dense, depthwise, grouped, one input, beyond a block of 128
-SHAPES = [(1, 8, 24), (16, 1, 9), (2, 3, 10), (1, 4, 1), (1, 6, 150)]
-
-
-def grid_of(weights: np.ndarray, kind: str = "int4") -> Grid:
-    """Make a grid of a kind that reaches as far as the weights do."""
-    count, depth = weights.shape
-    peaks = np.maximum(np.abs(weights).max(axis=1), 1e-6)
-    parts = -(-depth // 4)
-    group = {"group": 4, "group_scales": np.tile(np.uint8([255, 130, 60]), (count, parts))[:, :parts]}
-    powers = [shifts_entry(())] + [shifts_entry((exponent,)) for exponent in range(7)]
-    table = np.int64(powers + [entry - (1 << 15) for entry in powers]).astype(np.int16)
-    means = np.stack([np.sort(np.random.default_rng(row).choice(201, 16, replace=False) - 100) for row in range(count)])
-    reach, coding = {
-        "int8": (127, None),
-        "int4": (7, Coding(CodeKind.TWOS, 4)),
-        "groups": (7 * 255, Coding(CodeKind.TWOS, 4, **group)),
-        "zeros": (7 * 255, Coding(CodeKind.UNSIGNED, 4, **group, group_zeros=np.full((count, parts), 8, np.uint8))),
-        "log": (64, Coding(CodeKind.SHIFTS, 4, levels=table[np.newaxis])),
-        "codebook": (100, Coding(CodeKind.LEVELS, 4, levels=means.astype(np.int16))),
-        "ternary": (1.5, Coding(CodeKind.TERNARY, 2)),
-    }[kind]
-    return Grid(np.float32(peaks / reach).astype(np.float64), coding)
-
-
-def random_layer(
-    seed: int,
-    shape: tuple[int, int, int] = (1, 16, 32),
-    *,
-    activation: Activation = Activation.RELU,
-    noise: float = 0.02,
-    rows: int = 400,
-) -> LayerSamples:
-    """Draw a layer whose inputs are correlated and not negative, and differ a little in the quantized model."""
-    rng = np.random.default_rng(seed)
-    groups, channels, depth = shape
-    mix = rng.standard_normal((groups, depth, depth)) * rng.random((groups, 1, depth)) + np.eye(depth)
-    exact = np.maximum(rng.standard_normal((groups, rows, depth)) @ mix, 0)
-    inputs = np.round((exact + noise * rng.standard_normal(exact.shape)) * 64) / 64
-    weights = rng.standard_normal((groups * channels, depth)) / np.sqrt(depth)
-    bias = 0.1 * rng.standard_normal(groups * channels)
-    return LayerSamples("conv", weights, bias, activation, np.float32(exact), np.float32(inputs))
-
-
-def nearest(layer: LayerSamples, kind: str = "int4") -> Rounded:
-    grid = grid_of(layer.weights, kind)
-    return Rounded(grid, grid.nearest(layer.weights), layer.bias)
 
 
 def hessian_errors(layer: LayerSamples, rounded: Rounded) -> np.ndarray:
@@ -325,85 +276,3 @@ def test_gptq_names_the_layer_whose_inputs_are_not_finite():
     inputs[0, 3, 1] = np.nan
     with pytest.raises(InvalidValueError, match="'conv'"):
         Gptq().apply(dataclasses.replace(layer, inputs=inputs), nearest(layer))
-
-
-# ------------------------------------------------------------------------------------------------ AdaRound
-
-
-@pytest.mark.parametrize("activation", list(Activation), ids=lambda activation: activation.name)
-def test_adaround_takes_a_fifth_off_the_error_of_four_bits(activation):
-    layers = [random_layer(seed, shape, activation=activation) for seed, shape in enumerate(SHAPES[:3])]
-    befores = [nearest(layer) for layer in layers]
-    errors = [output_errors(layer, before) for layer, before in zip(layers, befores, strict=True)]
-    for layer, before, error in zip(layers, befores, errors, strict=True):
-        found = output_errors(layer, QUICK.apply(layer, before))
-        assert np.all(found <= error)
-        assert found.mean() < 0.8 * error.mean()
-
-
-@pytest.mark.parametrize("activation", [Activation.NONE, Activation.RELU])
-@pytest.mark.parametrize("seed", range(6))
-def test_adaround_finds_the_optimum_of_two_weights(activation, seed):
-    layer = random_layer(seed, (1, 3, 2), activation=activation, noise=0.0)
-    layer = dataclasses.replace(layer, bias=layer.bias + 1)  # most rows are within the activation
-    before = nearest(layer)
-    pairs = np.stack(before.grid.neighbours(layer.weights))  # (2, O, 2)
-    choices = [np.stack([pairs[first, :, 0], pairs[second, :, 1]], axis=1) for first, second in np.ndindex(2, 2)]
-    best = np.min([output_errors(layer, dataclasses.replace(before, codes=codes)) for codes in choices], axis=0)
-    found = output_errors(layer, AdaRound(iterations=1000, rows=400).apply(layer, before))
-    assert found == pytest.approx(best, rel=1e-6)
-
-
-@grids
-def test_adaround_chooses_between_neighbours(kind):
-    layer = random_layer(16, (2, 4, 9))
-    before = nearest(layer, kind)
-    lower, upper = before.grid.neighbours(layer.weights)
-    codes = QUICK.apply(layer, before).codes
-    changed = codes != before.codes
-    assert changed.any()
-    assert np.all((codes == lower) | (codes == upper) | ~changed)
-
-
-@pytest.mark.parametrize("activation", [Activation.NONE, Activation.RELU6])
-def test_gradients_are_those_of_the_mean_square_error(activation):
-    layer = random_layer(19, (2, 3, 4), activation=activation, noise=0.2)
-    before = nearest(layer)
-    before = dataclasses.replace(before, bias=before.bias + 0.3)
-    found = AdaRound(rows=400)._gradient(layer, before)(by_group(before.values, 2)).reshape(6, 4)
-    inputs = layer.inputs.astype(np.float64)
-    exact = activation.apply(layer.outputs(layer.weights, layer.bias, exact=True))
-
-    def error(weights: np.ndarray) -> float:
-        sums = (inputs @ by_group(weights, 2).transpose(0, 2, 1)).transpose(1, 0, 2).reshape(400, 6) + before.bias
-        return float(np.sum(np.mean((activation.apply(sums) - exact) ** 2, axis=0)))
-
-    for place in np.ndindex(6, 4):
-        step = np.zeros((6, 4))
-        step[place] = 1e-6
-        slope = (error(before.values + step) - error(before.values - step)) / 2e-6
-        assert found[place] == pytest.approx(slope, rel=1e-4, abs=1e-5)
-
-
-@pytest.mark.parametrize("activation", [Activation.NONE, Activation.RELU])
-def test_adaround_does_not_depend_on_the_unit_of_outputs(activation):
-    layer = random_layer(20, activation=activation)
-    larger = dataclasses.replace(layer, weights=layer.weights * 1024, bias=layer.bias * 1024)
-    codes = [QUICK.apply(which, nearest(which)).codes for which in (layer, larger)]
-    assert np.array_equal(*codes)
-
-
-def test_adaround_depends_on_its_seed_alone():
-    layer = random_layer(17)
-    before = nearest(layer)
-    first, again, other = (dataclasses.replace(QUICK, seed=seed).apply(layer, before).codes for seed in (1, 1, 2))
-    assert np.array_equal(first, again)
-    assert not np.array_equal(first, other)
-
-
-def test_adaround_with_fewer_rows_than_it_takes_at_a_time_uses_them_all():
-    layer = random_layer(18, rows=10)
-    before = nearest(layer)
-    assert (
-        output_errors(layer, AdaRound(iterations=200).apply(layer, before)).mean() < output_errors(layer, before).mean()
-    )

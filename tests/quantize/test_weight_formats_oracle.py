@@ -7,23 +7,19 @@ from statistics import NormalDist
 
 import numpy as np
 import pytest
+from weight_grids import fit, rounded
 
-from edgeq.quantize.methods import parse
 from edgeq.quantize.methods.blocks import blocks
 from edgeq.quantize.methods.ternary import mean_level, twn_level
-from edgeq.quantize.methods.weights import Grid, WeightFormat
+from edgeq.quantize.methods.weights import Grid
 
 NORMAL = np.random.default_rng(7).standard_normal(2_097_152)
 ASCENDING = np.sort(NORMAL)[np.newaxis]  # the order is all the same to formats without groups
 QUANTILES = np.array([[NormalDist().inv_cdf((place + 0.5) / 16384) for place in range(16384)]])
 
 
-def fit(text: str, weights: np.ndarray) -> Grid:
-    return parse(text, WeightFormat).fit(weights)
-
-
 def error(grid: Grid, weights: np.ndarray) -> float:
-    return float(np.mean((grid.values(grid.nearest(weights)) - weights) ** 2))
+    return float(np.mean((rounded(grid, weights) - weights) ** 2))
 
 
 @pytest.mark.parametrize(
