@@ -90,15 +90,10 @@ def _failures(kind: str, count: int) -> list[str]:
     return failures
 
 
+@pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_few_cases_equal_litert(kind: str) -> None:
-    assert _failures(kind, FEW) == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_many_cases_equal_litert(kind: str) -> None:
-    assert _failures(kind, MANY) == []
+def test_cases_equal_litert(kind: str, count: int) -> None:
+    assert _failures(kind, count) == []
 
 
 @pytest.mark.slow

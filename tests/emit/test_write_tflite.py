@@ -109,15 +109,10 @@ def _failures(kind: str, count: int) -> list[str]:
     return [failure for failure in found if failure is not None]
 
 
+@pytest.mark.parametrize("count", [FEW, pytest.param(MANY, marks=pytest.mark.slow)])
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_few_cases_equal_litert(kind: str) -> None:
-    assert _failures(kind, FEW) == []
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-def test_many_cases_equal_litert(kind: str) -> None:
-    assert _failures(kind, MANY) == []
+def test_cases_equal_litert(kind: str, count: int) -> None:
+    assert _failures(kind, count) == []
 
 
 # ------------------------------------------------------------------------------------------------ other forms
