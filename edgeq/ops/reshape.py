@@ -10,11 +10,10 @@ from typing import ClassVar
 import numpy as np
 
 from edgeq.errors import GraphError
-from edgeq.ir.dtypes import DType
 from edgeq.ir.graph import Tensor
-from edgeq.ir.qparams import QuantParams
 from edgeq.ops.base import Case, Op, RangeRule, Rounding, Shape, View
 from edgeq.ops.folding import required
+from edgeq.ops.movement import case_of, sample_tensor
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,5 @@ class Reshape(Op):
 
     @classmethod
     def sample(cls, rng: np.random.Generator) -> Case:
-        shape = tuple(int(size) for size in rng.integers(1, 6, size=3))
-        quant = QuantParams.of(0.1, 3)
-        target = (shape[0] * shape[1], shape[2])
-        return Case(cls(target), (Tensor("x", shape, DType.S8, quant),), (Tensor("y", target, DType.S8, quant),))
+        first, second, third = (int(size) for size in rng.integers(1, 6, size=3))
+        return case_of(cls((first * second, third)), [sample_tensor(rng, (first, second, third))])
