@@ -13,7 +13,7 @@ import numpy as np
 from edgeq.analysis.causes import Cause, InputCheck, Remedy, check_inputs, find_causes
 from edgeq.analysis.layer_errors import LayerError, likeness, measure_layers, run_decided
 from edgeq.compile.plan import Plan
-from edgeq.errors import BadInputError
+from edgeq.errors import BadInputError, UnsupportedError
 from edgeq.ir.graph import Graph
 from edgeq.quantize.recipe import Recipe
 from edgeq.quantize.static import Decisions, decide
@@ -93,8 +93,14 @@ def explain(
 
     ``labels`` (n,) of integers are classes; others are not looked at. With ``plan``, a model made from this graph,
     activations have its parameters instead of those that the samples would give. ``progress`` is called with the number
-    of steps done. Raises BadInputError for a plan that shares no computed tensor with the graph.
+    of steps done. Raises BadInputError for a plan that shares no computed tensor with the graph, UnsupportedError for a
+    recipe with scales at run time.
     """
+    if recipe.run_time_scales != "none":
+        raise UnsupportedError(
+            f"recipe {recipe.name!r} finds scales at run time, what such layers lose is not measured one by one",
+            hint="edgeq eval --source compares the whole model with its source",
+        )
     if labels is not None and (labels.ndim != 1 or labels.dtype.kind not in "iu"):
         labels = None
     steps = _Steps(progress)

@@ -47,8 +47,12 @@ def command(
 
     require_new_files([html, json], inputs=[model, source, data])
     converted = api.load(model)
-    beside = recipe_path(model)
-    chosen = parse_recipe(recipe or (str(beside) if beside.is_file() else "int8"))
+    if recipe is None and not recipe_path(model).is_file():
+        raise UsageError(
+            f"{str(recipe_path(model))!r}, the recipe of {str(model)!r}, is not there",
+            hint="give it with --recipe, a file or a built-in name",
+        )
+    chosen = parse_recipe(recipe or str(recipe_path(model)))
     graph = read_float(source)
     if graph is None:
         raise UsageError(f"{str(source)!r} is no float model", hint="give the model from which edgeq quantized")

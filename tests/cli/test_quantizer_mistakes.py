@@ -184,6 +184,15 @@ def test_explanation_of_another_source_or_of_no_data(
     refused(expected, message, "explain", "m.eqm", *options)
 
 
+def test_explanation_needs_the_recipe_and_scales_that_are_known(refused: Callable[..., None]) -> None:
+    assert call(*DATA, "--recipe", "dynamic") == 0
+    explain = ("explain", "m.eqm", "--source", "m.tflite", "--data", "x.npz")
+    refused(2, "'dynamic' finds scales at run time, .* edgeq eval --source compares", *explain)
+    Path("m.recipe.toml").unlink()
+    refused(1, "'m.recipe.toml', the recipe of 'm.eqm', is not there; give it with --recipe", *explain)
+    assert call(*explain, "--recipe", "int16x8", "--quiet") == 0
+
+
 def test_8_labels_of_another_length(refused: Callable[..., None]) -> None:
     assert call(*DATA) == 0
     message = "40 samples are in x.npz, 39 labels in labels.npy\n$"
