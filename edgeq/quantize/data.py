@@ -159,8 +159,10 @@ def _align(spec: InputSpec, array: np.ndarray) -> np.ndarray:
 
 
 def _shape_text(array: np.ndarray) -> str:
-    """Say what an array holds: samples of which shape where its first axis counts them, else its whole shape."""
-    return f"samples of shape {list(array.shape[1:])}" if array.ndim > 1 else f"an array of shape {list(array.shape)}"
+    """Say which shape an array has, or where it has no rows, as a file's header is checked, which its samples have."""
+    if array.ndim > 1 and len(array) == 0:
+        return f"samples of shape {list(array.shape[1:])}"
+    return f"an array of shape {list(array.shape)}"
 
 
 def _in_dtype(spec: InputSpec, array: np.ndarray) -> np.ndarray:
