@@ -214,7 +214,7 @@ def test_a_damaged_model_file_is_refused(
 
 @pytest.mark.parametrize(
     ("text", "named"),
-    [('name = "int9"\n', "int9"), ("size = 3\n", "size"), ("name = 3\n", "name"), ("[", "TOML"), ("\xff", "TOML")],
+    [("size = 3\n", "size"), ("name = 3\n", "name"), ("[", "TOML"), ("\xff", "TOML")],
 )
 def test_a_bad_recipe_is_refused(text: str, named: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     recipe = tmp_path / "r.toml"
