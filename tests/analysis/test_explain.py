@@ -192,6 +192,7 @@ def test_pictures_of_images_are_shown_before_and_after():
     assert page.count('src="data:image/png;base64,iVBOR') == 2
 
 
+@pytest.mark.slow
 def test_a_real_networks_uneven_channels_are_named():
     graph = simplify_float(read_source(shared("models_trained/fashion_mbnet.tflite")))
     with np.load(shared("data/fashion_mnist.npz")) as data:
