@@ -77,7 +77,7 @@ def test_the_nth_write_fails(
     assert n > 8
 
 
-@pytest.mark.parametrize("limit", [0, 100, 4096, 14000])
+@pytest.mark.parametrize("limit", [0, 100, 4096, 12000])
 def test_the_file_size_limit_is_reached(limit: int, tmp_path: Path) -> None:
     done = spawn(
         "convert", INT8, "-o", tmp_path / "m.eqm",
