@@ -20,7 +20,7 @@ from edgeq.pipeline import convert_graph, read_source
 from edgeq.quantize.recipe import Recipe
 
 LIBRARY_LIMIT = 400_000
-PROGRAM_LIMIT = 60_000
+PROGRAM_LIMIT = 64_000
 DEMO_LIMIT = 80_000  # the demo model has more kinds of operators
 FLAGS = ("-std=c11", "-Os", "-DNDEBUG", "-Wall", "-Wextra", "-Werror", "-ffunction-sections", "-fdata-sections")
 
