@@ -14,7 +14,7 @@ from edgeq.analysis.layer_errors import LayerError
 from edgeq.ir.dtypes import DType
 from edgeq.ir.graph import Node, Port
 from edgeq.ir.qparams import QuantParams
-from edgeq.quantize.layers import rows_of
+from edgeq.quantize.layers import weight_rows
 from edgeq.quantize.recipe import Recipe, Scope
 from edgeq.quantize.static import Decisions
 
@@ -61,9 +61,7 @@ def _of_weights(decisions: Decisions, layer: LayerError, node: Node, recipe: Rec
     rounded = decisions.rounded.get(layer.tensor)
     if rounded is None or layer.weights is None or layer.weights.sqnr_db > layer.activations.sqnr_db + 6:
         return []
-    weights = decisions.typed.graph.tensors[node.inputs[1]].data
-    assert weights is not None
-    peaks = np.abs(rows_of(weights, node.op.weight_axis)).max(axis=1)
+    peaks = np.abs(weight_rows(decisions.typed.graph, node)).max(axis=1)
     median = float(np.median(peaks))
     ratio = float(peaks.max()) / median if median > 0 else 1.0
     coding = rounded.grid.coding

@@ -11,6 +11,7 @@ import numpy as np
 
 from edgeq.ir.graph import Graph, Node
 from edgeq.quantize.groups import is_activation
+from edgeq.quantize.layers import real_data
 from edgeq.quantize.static import Decisions
 from edgeq.quantize.walk import Chunks, Visit, coded, quantized_constants, walk
 
@@ -113,14 +114,8 @@ def _measure(decisions: Decisions, visit: Visit) -> LayerError:
         both=likeness(exact, both),
         accumulated=likeness(exact, visit.found[output]),
         spread=_spread(exact, visit.found[output]),
-        weights_spread=_spread([_float_weights(graph, node)], [constants[1]]) if constants else None,
+        weights_spread=_spread([real_data(graph.tensors[node.inputs[1]])], [constants[1]]) if constants else None,
     )
-
-
-def _float_weights(graph: Graph, node: Node) -> np.ndarray:
-    data = graph.tensors[node.inputs[1]].data
-    assert data is not None
-    return data
 
 
 def likeness(exact: Sequence[np.ndarray], found: Sequence[np.ndarray]) -> Likeness:

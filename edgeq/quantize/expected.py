@@ -14,9 +14,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from edgeq.errors import BadInputError
-from edgeq.ir.graph import ABSENT, Graph, Node
+from edgeq.ir.graph import Graph, Node
 from edgeq.ops.base import Activation
-from edgeq.quantize.pairs import real_data
+from edgeq.quantize.layers import bias_of, real_data
 
 
 def layer_response(graph: Graph, node: Node, weights: np.ndarray, inputs: np.ndarray) -> np.ndarray:
@@ -48,9 +48,3 @@ def correct_biases(
             shift = layer_response(graph, node, error, means[node.inputs[0]])
             corrected[index] = bias_of(graph, node) - shift.reshape(-1, shift.shape[-1]).mean(axis=0)
     return corrected
-
-
-def bias_of(graph: Graph, node: Node) -> np.ndarray:
-    """Return a layer's bias (O,), zeros where it has none."""
-    index = node.inputs[2] if len(node.inputs) > 2 else ABSENT
-    return np.zeros(graph.tensors[node.outputs[0]].shape[-1]) if index == ABSENT else real_data(graph.tensors[index])

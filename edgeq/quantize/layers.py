@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from edgeq.ir.graph import ABSENT, Graph, Node
+from edgeq.ir.graph import ABSENT, Graph, Node, Tensor
 from edgeq.ops.convolution import pair_of, slide, tap_places
 from edgeq.quantize.assign import LINEAR
 
@@ -19,6 +19,30 @@ def from_rows(rows: np.ndarray, shape: tuple[int, ...], axis: int) -> np.ndarray
     """Return rows (O, K) as weights of a shape, undoing ``rows_of``."""
     others = [size for place, size in enumerate(shape) if place != axis]
     return np.ascontiguousarray(np.moveaxis(rows.reshape(shape[axis], *others), 0, axis))
+
+
+def real_data(tensor: Tensor) -> np.ndarray:
+    """Return a constant as float64."""
+    assert tensor.data is not None
+    return tensor.data.astype(np.float64)
+
+
+def weight_rows(graph: Graph, node: Node) -> np.ndarray:
+    """Return the weights of a linear layer as rows (O, K) float64."""
+    return rows_of(real_data(graph.tensors[node.inputs[1]]), node.op.weight_axis)
+
+
+def bias_index(node: Node) -> int:
+    """Return the index of a linear layer's bias, ABSENT where it has none."""
+    return node.inputs[2] if len(node.inputs) > 2 else ABSENT
+
+
+def bias_of(graph: Graph, node: Node) -> np.ndarray:
+    """Return a linear layer's bias (O,) float64, zeros where it has none."""
+    index = bias_index(node)
+    if index == ABSENT:
+        return np.zeros(graph.tensors[node.inputs[1]].shape[node.op.weight_axis])
+    return real_data(graph.tensors[index]).reshape(-1)
 
 
 def is_linear(graph: Graph, node: Node) -> bool:

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edgeq.ir.graph import ABSENT, Graph, Node, Tensor
+from edgeq.ir.graph import ABSENT, Graph, Node
 from edgeq.ops.base import Activation
+from edgeq.quantize.layers import real_data
 
 LAYERS = ("conv2d", "depthwise_conv2d", "fully_connected")
 HOMOGENEOUS = ("relu", "leaky_relu", "prelu", "average_pool_2d", "max_pool_2d", "mean")  # what may stand between
@@ -112,9 +113,3 @@ def rescale(graph: Graph, factors: Sequence[tuple[Pair, np.ndarray]]) -> Graph:
         for index in pair.tensors:
             tensors[index] = dataclasses.replace(tensors[index], name=f"{tensors[index].name}/equalized")
     return graph.replace(tensors=tensors, nodes=nodes)
-
-
-def real_data(tensor: Tensor) -> np.ndarray:
-    """Return a constant's values as float64."""
-    assert tensor.data is not None
-    return tensor.data.astype(np.float64)

@@ -10,13 +10,13 @@ import numpy as np
 
 from edgeq.errors import BadInputError
 from edgeq.ir.dtypes import DType
-from edgeq.ir.graph import ABSENT, Graph, Node
+from edgeq.ir.graph import Graph, Node
 from edgeq.ir.qparams import QuantParams
 from edgeq.ops.exact_wide import exact_weight_scale
 from edgeq.quantize.affine import least_scales
 from edgeq.quantize.assign import Choice
 from edgeq.quantize.islands import Typed
-from edgeq.quantize.layers import from_rows, is_linear, rows_of
+from edgeq.quantize.layers import bias_index, bias_of, from_rows, is_linear, weight_rows
 from edgeq.quantize.methods.compensation import LayerSamples, Rounded
 from edgeq.quantize.methods.weights import Grid
 from edgeq.quantize.pot import powers_of_two
@@ -67,17 +67,19 @@ def round_weights(
         return rounded
 
     if compensated:
-        return round_layers(graph, samples, params=params, dtypes=typed.dtypes, decide=decide)
+        return round_layers(
+            graph,
+            samples,
+            params=params,
+            dtypes=typed.dtypes,
+            decide=decide,
+            alike=lambda node: choices[node.outputs[0]],
+        )
     found: dict[int, Rounded] = {}
     for node, choice in linear:
-        bias = node.inputs[2] if len(node.inputs) > 2 else ABSENT
-        key = (node.inputs[1], bias, params[node.inputs[0]].scale, choice)
+        key = (node.inputs[1], bias_index(node), params[node.inputs[0]].scale, choice)
         if key not in decided:
-            weights, held = graph.tensors[node.inputs[1]].data, None if bias == ABSENT else graph.tensors[bias].data
-            assert weights is not None
-            rows = rows_of(weights.astype(np.float64), node.op.weight_axis)
-            zeros = np.zeros(len(rows))
-            decided[key] = start(node, rows, zeros if held is None else held.astype(np.float64).reshape(-1))
+            decided[key] = start(node, weight_rows(graph, node), bias_of(graph, node))
         found[node.outputs[0]] = decided[key]
     return found
 

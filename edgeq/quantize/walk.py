@@ -8,7 +8,8 @@ depend on how a host orders its sums.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import dataclasses
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,7 +19,15 @@ from edgeq.ir.graph import ABSENT, Graph, Node
 from edgeq.ir.qparams import QuantParams
 from edgeq.ops.execute import run_float
 from edgeq.quantize.affine import quantize
-from edgeq.quantize.layers import from_rows, is_linear, rows_of, window_count, windows_of
+from edgeq.quantize.layers import (
+    bias_index,
+    bias_of,
+    from_rows,
+    is_linear,
+    weight_rows,
+    window_count,
+    windows_of,
+)
 from edgeq.quantize.methods.compensation import LayerSamples, Rounded
 from edgeq.rewrite.batch import evaluation_batch
 
@@ -28,6 +37,7 @@ CHUNK = 32  # samples that run at once
 
 Chunks = list[np.ndarray]  # a tensor's values, some samples in each
 Decide = Callable[[Node, LayerSamples], Rounded]
+Alike = Callable[[Node], Hashable]
 Constants = Callable[[Node, Mapping[int, Chunks], Mapping[int, Chunks]], Mapping[int, np.ndarray]]
 
 
@@ -60,22 +70,28 @@ def round_layers(
     params: Mapping[int, QuantParams],
     dtypes: Mapping[int, DType],
     decide: Decide,
+    alike: Alike,
 ) -> dict[int, Rounded]:
     """Return each linear layer's rounded weights and bias by the index of its output tensor, in graph order.
 
     ``samples`` holds one array (n, ...) per input. ``params`` and ``dtypes`` are those of the activations. ``decide``
-    is called once for each weights tensor: layers that share one are decided together, on float inputs, before the
-    walk begins.
+    is called for each layer, but once for layers that share weights and of which ``alike`` gives the same: they are
+    decided together, on float inputs, before the walk begins, and what the bias of the first was moved by moves theirs.
     """
-    shared = _shared_weights(graph)
-    decided: dict[int, Rounded] = {}
-    if shared:
-        chunks = _chunks(graph, samples)
-        decided = {index: decide(nodes[0], _gathered(graph, chunks, nodes)) for index, nodes in shared.items()}
+    shared = _shared_weights(graph, alike)
+    chunks = _chunks(graph, samples) if shared else []
+    together = {node.outputs[0]: nodes for nodes in shared for node in nodes}
+    decided = {nodes[0].outputs[0]: decide(nodes[0], _gathered(graph, chunks, nodes)) for nodes in shared}
     rounded: dict[int, Rounded] = {}
 
     def constants(node: Node, exact: Mapping[int, Chunks], found: Mapping[int, Chunks]) -> dict[int, np.ndarray]:
-        choice = decided.get(node.inputs[1]) or decide(node, _layer_samples(graph, node, [(node, exact, found)]))
+        first = together.get(node.outputs[0], [node])[0]
+        if first.outputs[0] not in decided:
+            decided[first.outputs[0]] = decide(node, _layer_samples(graph, node, [(node, exact, found)]))
+        choice = decided[first.outputs[0]]
+        if bias_index(node) != bias_index(first):
+            moved = choice.bias - bias_of(graph, first)
+            choice = dataclasses.replace(choice, bias=bias_of(graph, node) + moved)
         rounded[node.outputs[0]] = choice
         return quantized_constants(graph, node, choice)
 
@@ -175,13 +191,13 @@ def quantized_constants(graph: Graph, node: Node, rounded: Rounded) -> dict[int,
     return {1: weights, 2: rounded.bias}
 
 
-def _shared_weights(graph: Graph) -> dict[int, list[Node]]:
-    """Map weights that several layers read to those layers."""
-    readers: dict[int, list[Node]] = {}
+def _shared_weights(graph: Graph, alike: Alike) -> list[list[Node]]:
+    """List the layers, several each, that share weights and are alike."""
+    readers: dict[tuple[int, Hashable], list[Node]] = {}
     for node in graph.nodes:
         if is_linear(graph, node):
-            readers.setdefault(node.inputs[1], []).append(node)
-    return {index: nodes for index, nodes in readers.items() if len(nodes) > 1}
+            readers.setdefault((node.inputs[1], alike(node)), []).append(node)
+    return [nodes for nodes in readers.values() if len(nodes) > 1]
 
 
 def _gathered(graph: Graph, chunks: list[tuple[Graph, list[np.ndarray]]], nodes: list[Node]) -> LayerSamples:
@@ -202,15 +218,13 @@ def _layer_samples(
     graph: Graph, node: Node, uses: list[tuple[Node, Mapping[int, Chunks], Mapping[int, Chunks]]]
 ) -> LayerSamples:
     """Return rows that the layer reads in its uses, evenly drawn, at most 4096 in all."""
-    weights = graph.tensors[node.inputs[1]]
-    bias = graph.tensors[node.inputs[2]].data if len(node.inputs) > 2 and node.inputs[2] != ABSENT else None
-    assert weights.data is not None
+    shape = graph.tensors[node.inputs[1]].shape
     parts = [
         (exact[use.inputs[0]][chunk], found[use.inputs[0]][chunk])
         for use, exact, found in uses
         for chunk in range(len(exact[use.inputs[0]]))
     ]
-    counts = [window_count(node, part[0], weights.shape) for part in parts]
+    counts = [window_count(node, part[0], shape) for part in parts]
     total = sum(counts)
     rng = np.random.default_rng(0)
     taken = np.sort(rng.choice(total, size=min(total, MOST_ROWS), replace=False))
@@ -219,13 +233,12 @@ def _layer_samples(
     for part, count in zip(parts, counts, strict=True):
         inside = taken[(taken >= start) & (taken < start + count)] - start
         for side in range(2):
-            rows[side].append(windows_of(node, part[side], weights.shape, inside))
+            rows[side].append(windows_of(node, part[side], shape, inside))
         start += count
-    matrix = rows_of(weights.data.astype(np.float64), node.op.weight_axis)
     return LayerSamples(
         name=node.name,
-        weights=matrix,
-        bias=np.zeros(len(matrix)) if bias is None else bias.astype(np.float64).reshape(-1),
+        weights=weight_rows(graph, node),
+        bias=bias_of(graph, node),
         activation=node.op.activation,
         exact=np.concatenate(rows[0], axis=1),
         inputs=np.concatenate(rows[1], axis=1),

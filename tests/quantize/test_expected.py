@@ -18,7 +18,7 @@ from edgeq.ops.fully_connected import FullyConnected
 from edgeq.quantize.channels import measure_channels
 from edgeq.quantize.declared import Around
 from edgeq.quantize.expected import correct_biases, layer_response
-from edgeq.quantize.pairs import real_data
+from edgeq.quantize.layers import real_data
 from edgeq.quantize.propagate import propagate
 
 BATCH = 1000

@@ -21,6 +21,7 @@ from edgeq.ops.execute import run_float
 from edgeq.ops.fully_connected import FullyConnected
 from edgeq.ops.pool import MaxPool2d
 from edgeq.quantize.channels import measure_channels
+from edgeq.quantize.layers import real_data
 from edgeq.quantize.methods import methods, parse, spell
 from edgeq.quantize.methods.absorb import Absorb
 from edgeq.quantize.methods.awq import Awq
@@ -28,7 +29,6 @@ from edgeq.quantize.methods.lorc import Lorc
 from edgeq.quantize.methods.smooth import Smooth
 from edgeq.quantize.methods.transform import Transform
 from edgeq.quantize.methods.weights import WeightFormat
-from edgeq.quantize.pairs import real_data
 
 NONE, RELU, RELU6 = Activation.NONE, Activation.RELU, Activation.RELU6
 BATCH = 16

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edgeq.ir.dtypes import DType
-from edgeq.ir.graph import ABSENT, Node
+from edgeq.ir.graph import ABSENT, Graph, Node
 from edgeq.ir.qparams import QuantParams
 from edgeq.ops.add import Add
 from edgeq.ops.base import Activation
@@ -78,7 +78,7 @@ def test_a_layer_is_decided_on_what_the_rounded_layers_before_it_give():
         seen[node.name] = layer
         return keep(node, layer)
 
-    found = round_layers(graph, [samples], params=params, dtypes=dtypes, decide=decide)
+    found = round_layers(graph, [samples], params=params, dtypes=dtypes, decide=decide, alike=lambda node: 0)
     assert list(found) == [node.outputs[0] for node in graph.nodes]
     first, second = (seen[node.name] for node in graph.nodes)
     assert np.array_equal(first.exact[0], samples)
@@ -105,7 +105,7 @@ def test_layers_that_share_weights_are_decided_once_on_the_inputs_of_all():
         return keep(node, layer)
 
     samples = [normal(40, 4, seed=1), normal(40, 4, seed=2)]
-    found = round_layers(graph, samples, params={}, dtypes={}, decide=decide)
+    found = round_layers(graph, samples, params={}, dtypes={}, decide=decide, alike=lambda node: 0)
     assert len(calls) == 1
     assert sorted(calls[0].exact[0].tolist()) == sorted(np.concatenate(samples).tolist())
     assert found[layers[0]] is found[layers[1]]
@@ -122,6 +122,37 @@ def test_few_rows_are_drawn_from_many_and_always_the_same():
         return keep(node, layer)
 
     for _ in range(2):
-        round_layers(graph, [normal(40, 16, 16, 1)], params={}, dtypes={}, decide=decide)
+        round_layers(graph, [normal(40, 16, 16, 1)], params={}, dtypes={}, decide=decide, alike=lambda node: 0)
     assert drawn[0].shape == (1, 4096, 1)
     assert np.array_equal(drawn[0], drawn[1])
+
+
+def layers_that_share_weights() -> Graph:
+    """Three layers with the same weights: two with biases of their own, one without."""
+    build = Builder()
+    x, w = build.input(1, 4), build.constant(normal(5, 4))
+    biases = [build.constant(normal(5, seed=7)), build.constant(normal(5, seed=8) + 3), ABSENT]
+    return build.graph(*(build.node(FullyConnected(), x, w, bias) for bias in biases))
+
+
+def test_layers_that_share_weights_keep_biases_of_their_own():
+    graph, samples = layers_that_share_weights(), normal(40, 4, seed=1)
+    found = round_layers(graph, [samples], params={}, dtypes={}, decide=keep, alike=lambda node: 0)
+    codes = {rounded.codes.tobytes() for rounded in found.values()}
+    assert len(codes) == 1
+    for node in graph.nodes:
+        own = 0 if node.inputs[2] == ABSENT else graph.tensors[node.inputs[2]].data
+        np.testing.assert_allclose(found[node.outputs[0]].bias, own + np.ones(5), rtol=1e-6)
+
+
+def test_layers_that_share_weights_but_no_choice_are_decided_apart():
+    graph, samples = layers_that_share_weights(), normal(40, 4, seed=1)
+    calls: list[str] = []
+
+    def decide(node: Node, layer: LayerSamples) -> Rounded:
+        calls.append(node.name)
+        return keep(node, layer)
+
+    last = graph.nodes[-1].name
+    round_layers(graph, [samples], params={}, dtypes={}, decide=decide, alike=lambda node: node.name == last)
+    assert calls == [graph.nodes[0].name, last]

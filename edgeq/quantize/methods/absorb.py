@@ -14,9 +14,10 @@ from edgeq.ir.dtypes import DType
 from edgeq.ir.graph import ABSENT, Graph, Node, Tensor
 from edgeq.ops.base import Activation
 from edgeq.quantize.channels import Channels, measure_channels
-from edgeq.quantize.expected import bias_of, layer_response
+from edgeq.quantize.expected import layer_response
+from edgeq.quantize.layers import bias_of, real_data
 from edgeq.quantize.methods.transform import Samples, Transform, require_samples
-from edgeq.quantize.pairs import find_pairs, real_data
+from edgeq.quantize.pairs import find_pairs
 
 
 @dataclass(frozen=True)

@@ -12,12 +12,12 @@ import numpy as np
 from edgeq.ir.graph import Graph, Node
 from edgeq.quantize.calibrate import run_batches
 from edgeq.quantize.channels import measure_channels
-from edgeq.quantize.layers import rows_of, window_count, windows_of
+from edgeq.quantize.layers import real_data, rows_of, window_count, windows_of
 from edgeq.quantize.methods.cle import least_and_most
 from edgeq.quantize.methods.nested import parse_weights
 from edgeq.quantize.methods.transform import Samples, Transform, require_samples
 from edgeq.quantize.methods.weights import WeightFormat
-from edgeq.quantize.pairs import HOMOGENEOUS, find_pairs, real_data, rescale
+from edgeq.quantize.pairs import HOMOGENEOUS, find_pairs, rescale
 
 EXPONENTS = 20
 ROWS = 256  # of a layer's inputs that are taken from each batch that runs at once

@@ -15,9 +15,10 @@ from edgeq.errors import UsageError
 from edgeq.ir.graph import Graph, Node
 from edgeq.ops.base import Activation
 from edgeq.quantize.channels import Channels, measure_channels
+from edgeq.quantize.layers import real_data
 from edgeq.quantize.methods.equalize import HEADROOM
 from edgeq.quantize.methods.transform import Samples, Transform
-from edgeq.quantize.pairs import HOMOGENEOUS, Pair, find_pairs, real_data, rescale
+from edgeq.quantize.pairs import HOMOGENEOUS, Pair, find_pairs, rescale
 
 SWEEPS = 20
 SETTLED = 1e-3  # sweeps end when no factor is further from 1

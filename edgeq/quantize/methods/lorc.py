@@ -15,10 +15,9 @@ from edgeq.ir.graph import ABSENT, Graph, Node, Tensor
 from edgeq.ops.add import Add
 from edgeq.ops.base import Activation
 from edgeq.ops.conv2d import Conv2d
-from edgeq.quantize.layers import from_rows, is_linear, rows_of
+from edgeq.quantize.layers import from_rows, is_linear, real_data, rows_of
 from edgeq.quantize.methods.nested import parse_weights
 from edgeq.quantize.methods.transform import Samples, Transform
-from edgeq.quantize.pairs import real_data
 
 SUFFIX = "low_rank"  # of the names of nodes that are added; a recipe's scope "*/low_rank*" gives them int8 weights
 

@@ -11,9 +11,10 @@ import numpy as np
 from edgeq.errors import UsageError
 from edgeq.ir.graph import Graph
 from edgeq.quantize.channels import measure_channels
+from edgeq.quantize.layers import real_data
 from edgeq.quantize.methods.cle import least_and_most
 from edgeq.quantize.methods.transform import Samples, Transform, require_samples
-from edgeq.quantize.pairs import HOMOGENEOUS, find_pairs, real_data, rescale
+from edgeq.quantize.pairs import HOMOGENEOUS, find_pairs, rescale
 
 SMALLEST = 1e-5
 
