@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar, Self
 
@@ -19,7 +20,7 @@ def require_finite(values: np.ndarray, what: str) -> None:
         raise InvalidValueError(f"{what}: value {values.reshape(-1)[index]} at flat index {index} is not finite")
 
 
-class Observer:
+class Observer(ABC):
     """Statistics of one tensor over any number of batches, in constant memory.
 
     Subclasses implement ``observe``, ``absorb`` and ``choose``; none of them sees an empty or a non-finite batch.
@@ -52,28 +53,28 @@ class Observer:
             raise BadInputError(f"tensor {self.tensor!r}: no calibration data", hint="give at least one sample")
         return self.choose()
 
+    @abstractmethod
     def observe(self, values: np.ndarray) -> None:
         """Take in finite float32 values (samples, n), neither of them 0."""
-        raise NotImplementedError
 
+    @abstractmethod
     def absorb(self, other: Self) -> None:
         """Merge another observer, which has seen values; this one may have seen none."""
-        raise NotImplementedError
 
+    @abstractmethod
     def choose(self) -> tuple[float, float]:
         """Return the range; something has been seen."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True)
-class Method:
+class Method(ABC):
     """A way to choose ranges; subclasses are frozen dataclasses whose fields are the options."""
 
     name: ClassVar[str]
 
+    @abstractmethod
     def observer(self, tensor: str) -> Observer:
         """Return a fresh observer for the tensor of this name."""
-        raise NotImplementedError
 
     def ranges(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the lowest and highest values (R,) to represent of each of rows (R, K), all finite, K >= 1.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -54,11 +55,11 @@ class Rounded:
 
 
 @dataclass(frozen=True)
-class Compensation:
+class Compensation(ABC):
     """A way to make up for what rounding does; subclasses are frozen dataclasses whose fields are the options."""
 
     name: ClassVar[str]
 
+    @abstractmethod
     def apply(self, layer: LayerSamples, rounded: Rounded) -> Rounded:
         """Return better codes or a better bias for the layer; deterministic."""
-        raise NotImplementedError

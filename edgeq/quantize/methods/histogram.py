@@ -10,6 +10,7 @@ merge without loss.
 from __future__ import annotations
 
 import math
+from abc import abstractmethod
 from dataclasses import dataclass
 from typing import Self
 
@@ -110,9 +111,9 @@ class HistogramMethod(Method):
     def observer(self, tensor: str) -> HistogramObserver:
         return HistogramObserver(tensor, self)
 
+    @abstractmethod
     def choose(self, seen: Histogram) -> tuple[float, float]:
         """Return the range for values counted in ``seen``, which is not empty."""
-        raise NotImplementedError
 
 
 class HistogramObserver(Observer):

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import ClassVar
 
@@ -24,15 +25,15 @@ def require_samples(name: str, samples: Samples) -> None:
 
 
 @dataclass(frozen=True)
-class Transform:
+class Transform(ABC):
     """A rewriting of float graphs; subclasses are frozen dataclasses whose fields are the options."""
 
     name: ClassVar[str]
 
+    @abstractmethod
     def apply(self, graph: Graph, samples: Samples) -> Graph:
         """Return the rewritten graph. Tensors whose values change get another name. ``samples`` may be empty for a
         transform that needs no data; others raise BadInputError then."""
-        raise NotImplementedError
 
     def variants(self, graph: Graph, samples: Samples) -> list[Graph]:
         """Return rewritten graphs of which the one is kept that comes out nearest to the float graph once quantized.

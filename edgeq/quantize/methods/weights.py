@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import ClassVar
@@ -122,17 +123,17 @@ def _count(ascending: np.ndarray, targets: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class WeightFormat:
+class WeightFormat(ABC):
     """A way to choose the grid of a layer's weights; subclasses are frozen dataclasses whose fields are the options."""
 
     name: ClassVar[str]
 
+    @abstractmethod
     def fit(self, weights: np.ndarray, *, importance: np.ndarray | None = None) -> Grid:
         """Choose the grid for weights (O, K) float64, all finite.
 
         ``importance`` (1 or O, K) >= 0 weighs the squared errors where a format can use it.
         """
-        raise NotImplementedError
 
     def require(self, met: bool, problem: str, expected: str) -> None:
         """Raise UsageError for an option that is not what is expected."""
