@@ -18,7 +18,7 @@ from edgeq.api import Model
 from edgeq.compile.plan import PlanPort
 from edgeq.errors import BadInputError
 from edgeq.paths import read_bytes, write_bytes
-from edgeq.quantize.data import DAMAGE, InputSpec, load_data
+from edgeq.quantize.data import UNREADABLE, InputSpec, load_data
 
 _EARLIEST = (1980, 1, 1, 0, 0, 0)  # the date of every member, so that equal arrays give equal files
 
@@ -69,12 +69,7 @@ def _archive(path: Path) -> Iterator[zipfile.ZipFile]:
     try:
         with zipfile.ZipFile(io.BytesIO(read_bytes(path))) as archive:
             yield archive
-    except (
-        *DAMAGE,
-        ValueError,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:  # the last two: unknown compression, encrypted
+    except (*UNREADABLE, ValueError) as error:
         raise BadInputError(f"{path}: not an .npz file that can be read: {error}") from None
 
 

@@ -28,6 +28,7 @@ from edgeq.ir.graph import Graph
 MAX_BYTES = 4 << 30  # of all arrays together, unpacked
 BATCH = 32
 DAMAGE = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, OSError)  # what reading a broken archive raises
+UNREADABLE = (*DAMAGE, NotImplementedError, RuntimeError)  # or one compressed in an unknown way, or encrypted
 _FLOATS = ("float16", "float32", "float64", "uint8")  # what a float input takes
 
 
@@ -254,7 +255,7 @@ def _member(archive: zipfile.ZipFile, name: str, path: Path) -> Iterator[tuple[I
     """Open a .npy member and read its header."""
     try:
         stream = archive.open(name)
-    except (NotImplementedError, RuntimeError, *DAMAGE) as error:  # encrypted, or compressed in an unknown way
+    except UNREADABLE as error:
         raise BadInputError(f"{path}: {name} cannot be unpacked: {error}") from None
     with stream:
         yield stream, _Header.read(stream, name, path=path, declared=archive.getinfo(name).file_size)

@@ -14,7 +14,7 @@ import numpy as np
 
 from edgeq.errors import BadInputError
 from edgeq.paths import read_bytes
-from edgeq.quantize.data import DAMAGE, Batch, DataSet, read_array
+from edgeq.quantize.data import UNREADABLE, Batch, DataSet, read_array
 
 
 def load_labels(path: Path) -> np.ndarray:
@@ -39,7 +39,7 @@ def load_labels(path: Path) -> np.ndarray:
                 raise BadInputError(f"{path}: labels are an array y, or the only one; arrays found: {found}")
             with archive.open(chosen[0]) as stream:
                 return read_array(stream, chosen[0], path=path, declared=archive.getinfo(chosen[0]).file_size)
-    except (*DAMAGE, NotImplementedError, RuntimeError) as error:
+    except UNREADABLE as error:
         raise BadInputError(f"{path}: not an .npz file that can be read: {error}") from None
 
 

@@ -3,9 +3,9 @@
  *
  * A data file holds samples back to back, each all inputs (or outputs) in the model's order as raw little-endian codes.
  * A run that did everything asked ends with two lines, "EQRUN ISA name" with the kernels that it used and
- * "EQRUN DONE crc=XXXXXXXX" with the CRC-32 of all output bytes. Callers look for the last line, since the exit code that
- * reaches them may be an emulator's or a shell's. The exit codes of eqrun are edgeq's: 1 usage, kernels that the CPU or the
- * model's weights rule out among it, 3 out of memory, 8 bad model or data, 9 cannot read or write. */
+ * "EQRUN DONE crc=XXXXXXXX" with the CRC-32 of all output bytes: only the last line proves that, as an emulator or a shell
+ * in between may end with 0 when eqrun did not. Its exit codes are edgeq's: 1 usage, kernels that the CPU or the model's
+ * weights rule out among it, 3 out of memory, 8 bad model or data, 9 cannot read or write. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <fcntl.h>
