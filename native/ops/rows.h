@@ -94,7 +94,8 @@ static inline bool eq_next_rows(eq_rows *rows, const eq_geometry *g, const int8_
     rows->x_stride = pixel * (size_t)g->stride[1];
     rows->m = g->output[EQ_W];
     if (g->input[EQ_H] == g->output[EQ_H] && g->input[EQ_W] == g->output[EQ_W]) {
-      rows->m *= g->output[EQ_N] * g->output[EQ_H]; /* unit strides make one product of the whole batch */
+      rows->m *= g->output[EQ_N] * g->output[EQ_H]; /* one product of the whole batch */
+      rows->x_stride = pixel;                       /* strides do not matter where a side is one pixel */
       rows->image = g->output[EQ_N];
     } else {
       eq_next_line(rows, g);

@@ -155,6 +155,15 @@ def test_computed_weights_give_what_constant_weights_give(rng: np.random.Generat
         np.testing.assert_array_equal(_run(constant, [x]).reshape(3, 9), _run(computed, [x, w]).reshape(3, 9))
 
 
+@pytest.mark.parametrize("shape", [(3, 1, 1, 5), (3, 4, 1, 5), (3, 1, 4, 5)])
+def test_a_stride_along_a_side_of_one_pixel_skips_nothing(rng: np.random.Generator, shape: tuple[int, ...]) -> None:
+    x, w = _codes(rng, *shape), _codes(rng, 7, 1, 1, 5)
+    stride = (9 if shape[1] == 1 else 1, 9 if shape[2] == 1 else 1)
+    operands = [_tensor(x, 0.01, 9, fixed=False), _tensor(w, 0.1)]
+    strided = _run(_fold(Conv2d(stride=stride), operands, QuantParams.of(0.5, 3)), [x])
+    np.testing.assert_array_equal(strided, _run(_fold(Conv2d(), operands, QuantParams.of(0.5, 3)), [x]))
+
+
 def test_depthwise_with_a_multiplier_is_a_grouped_convolution(rng: np.random.Generator) -> None:
     x = _codes(rng, 2, 5, 6, 7)
     for factor, channels, kind in ((1, 7, DepthwiseConv2dStep), (3, 7, Conv2dStep), (4, 1, Conv2dStep)):
