@@ -71,7 +71,7 @@ def _prefers_speed(board: Board | None) -> bool:
 
 def _divides_steps(board: Board | None) -> bool:
     """Say whether large steps are divided among threads, which costs memory: on a named board with several cores."""
-    return board is not None and (board.cores is None or board.cores > 1)
+    return board is not None and board.kind != "firmware" and (board.cores is None or board.cores > 1)
 
 
 def _with_bands(graph: Graph, best: Arena, rounding: Rounding) -> Arena:
