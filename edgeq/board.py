@@ -57,7 +57,7 @@ class Board:
     stack_bytes: int = 2048  # of the RAM of firmware boards
     port: str = ""  # the folder of native/port with the code for a firmware board's family
     port_values: Mapping[str, int] = field(default_factory=dict)  # registers and numbers: EQ_PORT_<KEY> in that code
-    usb: tuple[str, ...] = ()  # "vid:pid" of the board, or of its debug probe
+    usb: tuple[str, ...] = ()  # "vid:pid" or "vid:pid/beginning of the serial number" of the board or its debug probe
     flasher: str = ""  # what puts firmware on it: "uf2", "pyocd", "stm32loader" or "qemu"
     pyocd_target: str = ""  # what pyocd calls its chip
     baud: int = 115_200
