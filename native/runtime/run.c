@@ -74,7 +74,7 @@ static void run_part(const eq_runner *runner, uint32_t i, uint32_t part, uint32_
       .part = part,
       .parts = parts,
   };
-  eq_step_kinds[s->code].run(&io, m->params + s->params_offset);
+  eq_step_runs[s->code](&io, m->params + s->params_offset);
 }
 
 typedef struct divided_step {

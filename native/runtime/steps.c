@@ -2,19 +2,21 @@
  * The table of all kinds of steps, made from the generated list. */
 #include "runtime/steps.h"
 
-#define EQ_STEP(code, name, mask, divides)                                                                             \
-  static eq_status check_##name(const eq_step_check *s, const void *params) { return eq_check_##name(s, params); } \
-  static void run_##name(const eq_step_io *io, const void *params) { eq_op_##name(io, params); }
+#define EQ_STEP(code, name, mask, divides) [code] = eq_run_##name,
+eq_step_run *const eq_step_runs[EQ_MAX_STEP_CODE + 1] = {EQ_STEPS(EQ_STEP)};
+#undef EQ_STEP
+
+#define EQ_STEP(code, name, mask, divides) \
+  static eq_status check_##name(const eq_step_check *s, const void *params) { return eq_check_##name(s, params); }
 EQ_STEPS(EQ_STEP)
 #undef EQ_STEP
 
-#define EQ_STEP(code, name, mask, divides) [code] = {check_##name, run_##name, sizeof(eq_##name##_params), mask, divides},
-const eq_step_kind eq_step_kinds[EQ_MAX_STEP_CODE + 1] = {EQ_STEPS(EQ_STEP)};
+#define EQ_STEP(code, name, mask, divides) [code] = {check_##name, sizeof(eq_##name##_params), mask, divides},
+static const eq_step_kind kinds[EQ_MAX_STEP_CODE + 1] = {EQ_STEPS(EQ_STEP)};
 #undef EQ_STEP
 
 const eq_step_kind *eq_step_kind_of(uint32_t code) {
-  if (code > EQ_MAX_STEP_CODE || eq_step_kinds[code].run == NULL) return NULL;
-  return &eq_step_kinds[code];
+  return code <= EQ_MAX_STEP_CODE && kinds[code].check != NULL ? &kinds[code] : NULL;
 }
 
 eq_sharing eq_step_sharing(uint32_t code, const void *params, const uint8_t *constants, uint32_t input, uint32_t output,

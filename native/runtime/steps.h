@@ -6,9 +6,10 @@
 #include "edgeq/format.h"
 #include "edgeq/ops.h"
 
+typedef void eq_step_run(const eq_step_io *io, const void *params);
+
 typedef struct eq_step_kind {
-  eq_status (*check)(const eq_step_check *s, const void *params);
-  void (*run)(const eq_step_io *io, const void *params);
+  eq_status (*check)(const eq_step_check *s, const void *params); /* NULL where there is no such kind */
   uint32_t params_bytes;
   uint32_t in_place; /* bit i: the first output may take over the memory of input i */
   bool divides;      /* it can run in parts */
@@ -19,8 +20,14 @@ static inline uint32_t eq_part_scratch(const eq_step_record *s) {
   return s->parts > 1 ? s->scratch_bytes / s->parts / 16 * 16 : s->scratch_bytes;
 }
 
-/* The kinds by code, with NULL functions where there is none. */
-extern const eq_step_kind eq_step_kinds[EQ_MAX_STEP_CODE + 1];
+/* What runs a step of each kind, by code. steps.c has all; firmware made for one model has a table of its own instead,
+ * with NULL where the model has no such step, which ends with the last that it has. */
+extern eq_step_run *const eq_step_runs[];
+
+/* Runs a step of one kind. */
+#define EQ_STEP(code, name, mask, divides) eq_step_run eq_run_##name;
+EQ_STEPS(EQ_STEP)
+#undef EQ_STEP
 
 /* The kind with this code, or NULL. */
 const eq_step_kind *eq_step_kind_of(uint32_t code);

@@ -121,12 +121,13 @@ def _call_graph(folder: Path) -> dict[str, _Function]:
 def _may_point(graph: dict[str, _Function], caller: str, callee: str, named: set[str]) -> bool:
     """Pointers lead from the runtime to the table of steps, from operators to kernels.
 
-    They also lead from operators and kernels to those functions of their file that nobody calls by name. Of the table
-    of steps, run.c alone calls what runs one.
+    They also lead from operators and kernels to those functions of their file that nobody calls by name. What runs a
+    step is called by run.c alone, what checks one by model.c.
     """
+    if graph[caller].file == "runtime/run.c":
+        return graph[callee].file == "runtime/step_calls.c"
     if graph[caller].file.startswith("runtime/"):
-        called = "run" if graph[caller].file == "runtime/run.c" else "check"
-        return graph[callee].file == "runtime/steps.c" and re.search(rf":{called}_\w+$", callee) is not None
+        return graph[callee].file == "runtime/steps.c" and ":check_" in callee
     own_part = ":" in callee and graph[callee].file == graph[caller].file and callee not in named
     if graph[caller].file.startswith("kernels/"):
         return own_part
