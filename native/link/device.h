@@ -84,8 +84,7 @@ typedef struct eq_device {
   void (*memory)(const struct eq_device *device, eq_memory_use *use);
   void (*reboot)(const struct eq_device *device);      /* the reply is written already; may return */
   void (*alive)(const struct eq_device *device);       /* called before each step, for a watchdog; or NULL */
-  void (*clear_fault)(const struct eq_device *device); /* or NULL */
-  const eq_fault_record *fault;                        /* NULL: none stored */
+  void (*clear_fault)(const struct eq_device *device); /* forget what `fault` points to; or NULL */
   eq_log *log;
   /* Answers STATUS to REVERT: eq_slot_commands (link/slot_commands.h) with a store, NULL in firmware without one, where
    * the linker then drops the store. Returns a link status. */
@@ -97,6 +96,8 @@ typedef struct eq_device {
   /* The model; NULL while there is none. */
   const eq_runner *runner;
   uint8_t active_slot; /* or EQ_NO_SLOT */
+
+  const eq_fault_record *fault; /* NULL: none stored, or cleared */
 
   /* What commands change; zero at the start but for step, which is EQ_NO_STEP. */
   volatile uint32_t step; /* that is running now, for a fault handler */
@@ -114,9 +115,10 @@ void eq_device_run(eq_device *device, uint32_t flags, uint32_t first_step);
 uint32_t eq_device_input_bytes(const eq_device *device);
 uint32_t eq_device_output_bytes(const eq_device *device);
 
-/* Copy into the inputs, or out of the outputs, which count as one block each: bytes [offset, offset + n) of it, which must
- * exist. */
+/* Copy into or out of the inputs or the outputs, which count as one block each: bytes [offset, offset + n) of it, as far as
+ * they exist. */
 void eq_device_write_input(const eq_device *device, uint32_t offset, const uint8_t *bytes, uint32_t n);
+void eq_device_write_output(const eq_device *device, uint32_t offset, const uint8_t *bytes, uint32_t n);
 void eq_device_read_output(const eq_device *device, uint32_t offset, uint8_t *bytes, uint32_t n);
 void eq_device_read_input(const eq_device *device, uint32_t offset, uint8_t *bytes, uint32_t n);
 
