@@ -17,6 +17,7 @@ from types import SimpleNamespace
 import pytest
 import serial
 from cli_calls import process_environment
+from device.terminals import serial_port
 
 from edgeq.device import ports
 from edgeq.device.ports import choose_port, holders, list_ports, open_port, permission_hint
@@ -40,12 +41,8 @@ def plug(monkeypatch: pytest.MonkeyPatch) -> Plug:
 
 @pytest.fixture
 def terminal() -> Iterator[str]:
-    """A pty that behaves as a serial port."""
-    ours, theirs = os.openpty()
-    name = os.ttyname(theirs)
-    os.close(theirs)
-    yield name
-    os.close(ours)
+    with serial_port() as name:
+        yield name
 
 
 def test_the_only_port_of_a_board_is_chosen_and_the_reason_named(plug: Plug) -> None:
