@@ -25,6 +25,8 @@
 #include "kernels/neon32/kernels.inc"
 #elif defined(__arm__) && defined(__ARM_FEATURE_SIMD32)
 #include "kernels/v6/kernels.inc"
+#elif defined(__ARM_ARCH_7M__)
+#include "kernels/thumb2/kernels.inc"
 #endif
 #undef EQ_KERNEL
 
@@ -82,6 +84,11 @@ EQ_TABLE(v6, PORTABLE)
 #include "kernels/scalar/kernels.inc"
 #include "kernels/v6/kernels.inc"
 };
+#elif defined(__ARM_ARCH_7M__)
+EQ_TABLE(thumb2, PORTABLE)
+#include "kernels/scalar/kernels.inc"
+#include "kernels/thumb2/kernels.inc"
+};
 #endif
 
 /* The CPU features that each table needs. */
@@ -94,6 +101,7 @@ enum {
   vnni_needs = EQ_CPU_AVX2 | EQ_CPU_VNNI,
   neon32_needs = 0,
   v6_needs = 0,
+  thumb2_needs = 0,
 };
 
 #define EQ_ENTRY(isa) {&isa##_table, isa##_needs},
@@ -119,6 +127,8 @@ static const struct {
     EQ_ENTRY(neon32)
 #elif defined(__arm__) && defined(__ARM_FEATURE_SIMD32)
     EQ_ENTRY(v6)
+#elif defined(__ARM_ARCH_7M__)
+    EQ_ENTRY(thumb2)
 #endif
 #endif
 };
