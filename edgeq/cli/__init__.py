@@ -111,23 +111,13 @@ def _start(
         print(f"edgeq {__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
-        _show_next_steps()
+        from edgeq.cli._connected import show_connected
+
+        show_connected()
         raise typer.Exit
     from edgeq.cli._config import option_defaults
 
     context.default_map = option_defaults(context.command)
-
-
-def _show_next_steps() -> None:
-    from edgeq.board import board_names
-
-    print(f"Boards: {', '.join(board_names())}.\n")
-    print("  edgeq demo                          see it work on a bundled model")
-    print("  edgeq analyze MODEL.tflite          what a model needs, before any data")
-    print("  edgeq convert MODEL.tflite -o MODEL.eqm --data SAMPLES.npz")
-    print("  edgeq verify MODEL.eqm --board raspberry-pi-4")
-    print("  edgeq doctor                        which compilers and emulators are here")
-    print("  edgeq --help                        every command")
 
 
 def _fail(message: str, code: int) -> int:
