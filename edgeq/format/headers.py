@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Files generated from the Python definitions: ops.h, format.h and FORMAT.md."""
+"""Files generated from the Python definitions: ops.h, format.h, slot_record.h and FORMAT.md."""
 
 from __future__ import annotations
 
-from edgeq.format import layout
+from edgeq.format import layout, slot
 from edgeq.ir.dtypes import DType
 from edgeq.ops import all_steps
 from edgeq.ops.base import MAX_PARTS, Step, step_fields
@@ -93,6 +93,19 @@ def format_header() -> str:
     return f"{top}{defines}\n" + "\n".join(_record_struct(record) for record in layout.RECORDS) + "\n#endif\n"
 
 
+def slot_header() -> str:
+    """Return the text of native/store/slot_record.h."""
+    top = _top("SLOT_RECORD", "The header of a model slot.", "#include <stdint.h>")
+    constants = {
+        "EQ_SLOT_MAGIC": f"UINT32_C(0x{slot.MAGIC:08X})",
+        "EQ_SLOT_VERSION": slot.VERSION,
+        "EQ_SLOT_SIGNED": slot.FLAG_SIGNED,
+        "EQ_SLOT_SIGNED_BYTES": slot.SIGNED_BYTES,
+    }
+    defines = "".join(f"#define {name} {value}\n" for name, value in constants.items())
+    return f"{top}{defines}\n{_record_struct(slot.SLOT)}\n#endif\n"
+
+
 def format_document() -> str:
     """Return the text of native/FORMAT.md."""
     parts = [_DOCUMENT_TOP]
@@ -170,5 +183,6 @@ def generated_files() -> dict[str, str]:
     return {
         "native/include/edgeq/ops.h": ops_header(),
         "native/include/edgeq/format.h": format_header(),
+        "native/store/slot_record.h": slot_header(),
         "native/FORMAT.md": format_document(),
     }

@@ -137,6 +137,16 @@ const char *eq_status_name(eq_status status) {
     EQ_NAME(EQ_ERR_ARENA)
     EQ_NAME(EQ_ERR_ALIGNMENT)
     EQ_NAME(EQ_ERR_ISA)
+    EQ_NAME(EQ_ERR_FLASH)
+    EQ_NAME(EQ_ERR_SLOT)
+    EQ_NAME(EQ_ERR_BOARD)
+    EQ_NAME(EQ_ERR_WORK)
+    EQ_NAME(EQ_ERR_SIGNATURE)
+    EQ_NAME(EQ_ERR_DOWNGRADE)
+    EQ_NAME(EQ_ERR_TRIAL)
+    EQ_NAME(EQ_ERR_NO_UPDATE)
+    EQ_NAME(EQ_ERR_INCOMPLETE)
+    EQ_NAME(EQ_ERR_SELF_TEST)
 #undef EQ_NAME
   }
   return "unknown status";

@@ -20,6 +20,16 @@ typedef enum eq_status {
   EQ_ERR_ARENA = -13,      /* the caller's arena is too small or misaligned */
   EQ_ERR_ALIGNMENT = -14,  /* the caller's model bytes are not 16-byte aligned */
   EQ_ERR_ISA = -15,        /* this build or CPU has no kernels of the name asked for */
+  EQ_ERR_FLASH = -16,      /* flash that cannot be erased or programmed, or reads otherwise than written */
+  EQ_ERR_SLOT = -17,       /* a model larger than a slot */
+  EQ_ERR_BOARD = -18,      /* a model made for another class of boards */
+  EQ_ERR_WORK = -19,       /* a model with more multiply-accumulates than this device allows */
+  EQ_ERR_SIGNATURE = -20,  /* a model that is not signed with this device's key */
+  EQ_ERR_DOWNGRADE = -21,  /* a model older than the device accepts */
+  EQ_ERR_TRIAL = -22,      /* the model on trial must be confirmed or reverted first */
+  EQ_ERR_NO_UPDATE = -23,  /* no update was begun, or no model is there to confirm or revert */
+  EQ_ERR_INCOMPLETE = -24, /* bytes of the update are missing */
+  EQ_ERR_SELF_TEST = -25,  /* the model computes other integers than its file says */
 } eq_status;
 
 #endif
