@@ -27,6 +27,8 @@
 #include "kernels/v6/kernels.inc"
 #elif defined(__ARM_ARCH_7M__)
 #include "kernels/thumb2/kernels.inc"
+#elif defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
+#include "kernels/thumb/kernels.inc"
 #endif
 #undef EQ_KERNEL
 
@@ -89,6 +91,11 @@ EQ_TABLE(thumb2, PORTABLE)
 #include "kernels/scalar/kernels.inc"
 #include "kernels/thumb2/kernels.inc"
 };
+#elif defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
+EQ_TABLE(thumb, PORTABLE)
+#include "kernels/scalar/kernels.inc"
+#include "kernels/thumb/kernels.inc"
+};
 #endif
 
 /* The CPU features that each table needs. */
@@ -102,6 +109,7 @@ enum {
   neon32_needs = 0,
   v6_needs = 0,
   thumb2_needs = 0,
+  thumb_needs = 0,
 };
 
 #define EQ_ENTRY(isa) {&isa##_table, isa##_needs},
@@ -129,6 +137,8 @@ static const struct {
     EQ_ENTRY(v6)
 #elif defined(__ARM_ARCH_7M__)
     EQ_ENTRY(thumb2)
+#elif defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
+    EQ_ENTRY(thumb)
 #endif
 #endif
 };
