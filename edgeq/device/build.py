@@ -102,8 +102,8 @@ def build_board(name: str, model: bytes, board: Board, folder: Path, *, toolchai
 
 
 def _port_objects(compiler: Compiler) -> list[Path]:
-    sources = sorted((native_dir() / "port/linux").glob("*.c"))
-    return compile_sources(compiler, sources, includes=native_includes())
+    sources = [*native_dir().glob("port/linux/*.c"), *native_dir().glob("link/*.c")]
+    return compile_sources(compiler, sorted(sources), includes=native_includes())
 
 
 def _is_replaceable(folder: Path) -> bool:

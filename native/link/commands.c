@@ -35,7 +35,6 @@ static uint32_t fitting(const eq_frame *frame, uint32_t asked, uint32_t bytes) {
 
 static uint8_t hello(const eq_device *device, eq_frame *frame) {
   const bool ready = device->runner != NULL;
-  const eq_header_record *header = ready ? device->runner->model->header : NULL;
   append_u8(frame, VERSION);
   append_u8(frame, VERSION);
   append_u16(frame, EQ_LINK_PAYLOAD);
@@ -51,9 +50,9 @@ static uint8_t hello(const eq_device *device, eq_frame *frame) {
   append_u32(frame, device->slot_bytes);
   append_u32(frame, device->page_bytes);
   append_u32(frame, device->arena_bytes);
-  append_u32(frame, ready ? header->file_bytes : 0);
-  append_u32(frame, ready ? header->payload_crc : 0);
-  append_u32(frame, ready ? header->model_version : 0);
+  append_u32(frame, device->model_bytes);
+  append_u32(frame, device->model_crc);
+  append_u32(frame, device->model_version);
   append_u32(frame, device->counter_hz);
   append_u8(frame, device->counter_unit);
   for (uint32_t i = 0; i < 3; i++) append_u8(frame, device->firmware_version[i]);

@@ -62,6 +62,12 @@ static const char *next_word(const char *word) {
   return *word == 0 ? NULL : word;
 }
 
+static void say_word(const eq_device *device, const char *word) {
+  uint32_t n = 0;
+  while (word[n] != ' ' && word[n] != 0) n++;
+  device->write(device, (const uint8_t *)word, n);
+}
+
 static bool is_word(const char *word, const char *name) {
   while (*name != 0 && *word == *name) {
     word++;
@@ -240,7 +246,7 @@ static void profile_command(const eq_device *device) {
   say(device, "m-profile-[edgeq ");
   for (uint32_t i = 0; i < 3; i++) say_with(device, i == 0 ? "" : ".", device->firmware_version[i], "");
   say(device, "]\r\nm-model-[");
-  say_hex(device, device->runner->model->header->payload_crc, 8);
+  say_hex(device, device->model_crc, 8);
   say(device, "]\r\n");
 }
 
@@ -289,7 +295,7 @@ static void answer(eq_link *link) {
     say_lap(device, device->count(device));
   } else if (!model_command(link, command)) {
     say(device, "e-[Unknown command: ");
-    say(device, command);
+    say_word(device, command);
     say(device, "]\r\n");
   }
   say(device, "m-ready\r\n");

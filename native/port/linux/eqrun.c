@@ -22,6 +22,7 @@
 
 #include "edgeq/edgeq.h"
 #include "kernels/kernels.h"
+#include "serve.h"
 #include "threads.h"
 
 enum { EXIT_USAGE = 1, EXIT_NO_MEMORY = 3, EXIT_BAD_INPUT = 8, EXIT_STORAGE = 9 };
@@ -39,6 +40,7 @@ typedef struct options {
   const char *crc;
   const char *profile;
   const char *isa;
+  const char *serve;
   uint32_t repeat;
   uint32_t warmup;
   uint32_t threads;
@@ -54,6 +56,7 @@ typedef struct bytes {
 static const char usage[] =
     "usage: eqrun MODEL.eqm [--input FILE] [--output FILE] [--crc FILE] [--profile FILE.json] [--repeat N] [--warmup N]\n"
     "             [--threads N] [--isa NAME] [--check] [--count]\n"
+    "       eqrun [MODEL.eqm] --serve BOARD [--isa NAME] [--check]\n"
     "  --input FILE    samples, each all inputs in order as raw little-endian codes; zeros without it\n"
     "  --output FILE   where the outputs go, in the same form\n"
     "  --crc FILE      a 32-bit CRC of every step's outputs, for every sample\n"
@@ -62,6 +65,7 @@ static const char usage[] =
     "  --threads N     at most N threads (1 to 4, 1 without it) for the steps that the model lets be divided\n"
     "  --isa NAME      kernels to use instead of the fastest ones; EDGEQ_ISA does the same\n"
     "  --check         check the CRC of the whole model file first\n"
+    "  --serve BOARD   answer the edgeq link on standard input and output, under this board's name, until the input ends\n"
     "  --count         tell the emulator's instruction counter when a step starts; no times in the profile\n";
 
 __attribute__((noreturn, format(printf, 2, 3))) static void fail(int code, const char *format, ...) {
@@ -118,6 +122,8 @@ static options parse_options(int argc, char **argv) {
       o.profile = value;
     } else if (strcmp(name, "--isa") == 0) {
       o.isa = value;
+    } else if (strcmp(name, "--serve") == 0) {
+      o.serve = value;
     } else if (strcmp(name, "--repeat") == 0) {
       o.repeat = parse_number(name, value, 1, MAX_RUNS);
     } else if (strcmp(name, "--warmup") == 0) {
@@ -128,7 +134,7 @@ static options parse_options(int argc, char **argv) {
       fail(EXIT_USAGE, "there is no option '%s'; try --help", name);
     }
   }
-  if (o.model == NULL) fail(EXIT_USAGE, "no model given\n%s", usage);
+  if (o.model == NULL && o.serve == NULL) fail(EXIT_USAGE, "no model given\n%s", usage);
   return o;
 }
 
@@ -309,11 +315,14 @@ int main(int argc, char **argv) {
   const options o = parse_options(argc, argv);
   eq_model model;
   eq_runner runner;
+  if (o.model == NULL) return eq_serve(NULL, NULL, o.serve);
   const uint64_t start = now_ns();
   open_model(&model, &o);
+  const eq_header_record *header = model.header; /* of the file */
   repack(&model, &o);
   start_runner(&runner, &model, &o);
   const uint64_t open_ns = now_ns() - start;
+  if (o.serve != NULL) return eq_serve(&runner, header, o.serve);
   eq_pool *pool = eq_pool_start(o.threads);
   if (pool == NULL) fail(EXIT_NO_MEMORY, "cannot start %" PRIu32 " threads", o.threads);
   if (o.threads > 1) runner.threads = eq_pool_threads(pool);
