@@ -3,23 +3,18 @@
  *
  * A run that checked everything ends with the line "CHECK DONE"; nothing else means success. Exit code 1 is a difference,
  * 2 a wrong command line. Case number i of a run has the seed S + i, and is repeated by --seed S+i --cases 1. */
-#define _GNU_SOURCE
 #include "harness.h"
 
 #include <inttypes.h>
-#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/syscall.h>
-#include <time.h>
-#include <unistd.h>
 
 #include "edgeq/fixed_point.h"
+#include "environment.h"
 
-enum { DIFFERENT = 1, USAGE = 2, GUARD = 64, GUARD_BYTE = 0xA5, PAGE = 4096 /* or a divisor of the system's */ };
+enum { DIFFERENT = 1, USAGE = 2, GUARD = 64, GUARD_BYTE = 0xA5, FAR = 2048 /* from the end of a region */ };
 enum { COVERAGE_PERCENT = 30, COVERAGE_CASES = 100 /* fewer say nothing about coverage */ };
 
 /* The kernels that may have twins. A check that is missing is null, and an error once a twin exists. */
@@ -56,10 +51,10 @@ static const char usage[] =
     "  --bench     time fixed shapes instead; --count runs each once between markers for the instruction counter\n";
 
 static harness current;
-static uint8_t *regions[HARNESS_BUFFERS]; /* each GUARD bytes, HARNESS_BYTES and a page that cannot be touched */
 static struct {
   const uint8_t *start;
   size_t bytes;
+  const uint8_t *end; /* of its region */
 } placed[HARNESS_BUFFERS];
 
 /* Generator: splitmix64 (Steele, Lea and Flood, "Fast splittable pseudorandom number generators", 2014). */
@@ -84,24 +79,25 @@ int32_t draw_size(harness *h, int32_t low, int32_t high) {
 }
 
 void *buffer(harness *h, size_t bytes, size_t alignment) {
-  const size_t page = PAGE, room = HARNESS_BYTES;
-  if (h->buffers == HARNESS_BUFFERS || bytes > room - page) {
+  const region in = environment_region(h->buffers, h->seed);
+  if (h->buffers == HARNESS_BUFFERS || bytes > in.bytes - 2 * FAR) {
     fprintf(stderr, "check_kernels: %s asks for too much memory\n", h->kernel);
     exit(USAGE);
   }
-  size_t at = room - bytes;
+  size_t at = in.bytes - bytes;
   if (h->is_bench) {
-    at = (at - page / 2) / GUARD * GUARD; /* aligned, and away from the end: a masked load across it traps */
+    at = (at - FAR) / GUARD * GUARD; /* aligned, and away from the end: a masked load across it traps */
   } else if (chance(h, 50)) {
-    at -= page / 2 + (size_t)draw(h, 0, 63);
+    at -= FAR + (size_t)draw(h, 0, 63);
   }
   at -= at % alignment;
-  uint8_t *start = regions[h->buffers] + GUARD + at;
+  uint8_t *start = in.start + at;
   memset(start - GUARD, GUARD_BYTE, GUARD);
-  const size_t behind = room - at - bytes;
+  const size_t behind = in.bytes - at - bytes;
   memset(start + bytes, GUARD_BYTE, behind < GUARD ? behind : GUARD);
   placed[h->buffers].start = start;
-  placed[h->buffers++].bytes = bytes;
+  placed[h->buffers].bytes = bytes;
+  placed[h->buffers++].end = in.start + in.bytes;
   return start;
 }
 
@@ -167,7 +163,7 @@ void covers(harness *h, bool full, bool tail) {
 __attribute__((noreturn)) static void report_failure(const harness *h) {
   printf("  repeat with --isa %s --kernel %s --seed %" PRIu64 " --cases 1\n", h->table->isa, h->kernel, h->seed);
   fflush(stdout);
-  _exit(DIFFERENT);
+  environment_end(DIFFERENT);
 }
 
 void same(harness *h, const void *found, const void *expected, size_t bytes, const char *what, ...) {
@@ -187,7 +183,7 @@ void same(harness *h, const void *found, const void *expected, size_t bytes, con
 static void check_guards(const harness *h) {
   for (int32_t i = 0; i < h->buffers; i++) {
     const uint8_t *start = placed[i].start, *end = start + placed[i].bytes;
-    const uint8_t *limit = regions[i] + GUARD + HARNESS_BYTES;
+    const uint8_t *limit = placed[i].end;
     if ((size_t)(limit - end) > GUARD) limit = end + GUARD;
     for (const uint8_t *p = start - GUARD; p < limit; p++) {
       if ((p < start || p >= end) && *p != GUARD_BYTE) {
@@ -200,13 +196,12 @@ static void check_guards(const harness *h) {
 }
 
 static void on_fault(int number) {
-  printf("%s %s: killed by signal %d, presumably for reading outside a buffer\n", current.kernel, current.table->isa, number);
+  printf("%s %s: killed by signal or fault %d, presumably for reading outside a buffer\n", current.kernel, current.table->isa, number);
   report_failure(&current);
 }
 
 /* Bench. */
 
-#define MARKER_CALL 0x5EED /* see native/port/linux/eqrun.c */
 #define CALIBRATE UINT32_C(0xFFFFFFFF)
 enum { BATCHES = 7, BATCH_NS = 1000000 };
 
@@ -223,14 +218,6 @@ static struct {
   int64_t work;
 } bench;
 
-static void mark(uint32_t what) { (void)syscall(MARKER_CALL, what); }
-
-static uint64_t now_ns(void) {
-  struct timespec now;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &now);
-  return (uint64_t)now.tv_sec * UINT64_C(1000000000) + (uint64_t)now.tv_nsec;
-}
-
 bool bench_begin(harness *h, const char *shape, int64_t work) {
   (void)h;
   bench.shape = shape;
@@ -240,9 +227,9 @@ bool bench_begin(harness *h, const char *shape, int64_t work) {
   bench.batch = 0;
   bench.best = 0;
   if (bench.count) {
-    mark(2 * bench.done);
+    environment_mark(2 * bench.done);
   } else {
-    bench.start = now_ns();
+    bench.start = environment_now_ns();
   }
   return true;
 }
@@ -263,12 +250,12 @@ static void finish_shape(const harness *h) {
 
 bool bench_again(harness *h) {
   if (bench.count) {
-    mark(2 * bench.done + 1);
+    environment_mark(2 * bench.done + 1);
     finish_shape(h);
     return false;
   }
   if (++bench.calls < bench.repeat) return true;
-  const uint64_t ns = now_ns() - bench.start;
+  const uint64_t ns = environment_now_ns() - bench.start;
   if (bench.batch == 0 && ns < BATCH_NS && bench.repeat < UINT32_MAX) {
     bench.repeat *= 2;
   } else {
@@ -280,7 +267,7 @@ bool bench_again(harness *h) {
     }
   }
   bench.calls = 0;
-  bench.start = now_ns();
+  bench.start = environment_now_ns();
   return true;
 }
 
@@ -323,19 +310,6 @@ static options parse_options(int argc, char **argv) {
     }
   }
   return o;
-}
-
-static void map_regions(void) {
-  const size_t page = (size_t)sysconf(_SC_PAGESIZE);
-  for (int32_t i = 0; i < HARNESS_BUFFERS; i++) {
-    const size_t usable = page + HARNESS_BYTES; /* the first page holds the guard before a buffer */
-    uint8_t *memory = mmap(NULL, usable + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    if (memory == MAP_FAILED || mprotect(memory + usable, page, PROT_NONE) != 0) {
-      fputs("check_kernels: cannot map memory\n", stderr);
-      exit(USAGE);
-    }
-    regions[i] = memory + page - GUARD;
-  }
 }
 
 typedef void any_function(void);
@@ -388,10 +362,10 @@ static bool chosen(const char *asked, const char *name) { return asked == NULL |
 
 int main(int argc, char **argv) {
   const options o = parse_options(argc, argv);
-  map_regions();
-  signal(SIGSEGV, on_fault);
-  signal(SIGBUS, on_fault);
-  signal(SIGILL, on_fault);
+  if (environment_open(on_fault) != 0) {
+    fputs("check_kernels: cannot map memory\n", stderr);
+    return USAGE;
+  }
   if (o.bench) {
     bench.count = o.count;
     if (o.json != NULL && (bench.json = fopen(o.json, "w")) == NULL) {
@@ -400,8 +374,8 @@ int main(int argc, char **argv) {
     }
     if (bench.json != NULL) fputc('[', bench.json);
     if (o.count) {
-      mark(CALIBRATE);
-      mark(CALIBRATE);
+      environment_mark(CALIBRATE);
+      environment_mark(CALIBRATE);
     }
   }
   bool isa_found = false, kernel_found = false;

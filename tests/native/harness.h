@@ -46,8 +46,8 @@ bool chance(harness *h, int32_t percent);
 /* A size from low to high, more often a small one. */
 int32_t draw_size(harness *h, int32_t low, int32_t high);
 
-/* A guarded buffer. Half of the buffers end where memory ends, so that reading beyond them is a fault, the others begin at
- * any address; `alignment`, a power of two up to 64, holds for both, and then bytes is a multiple of it. In a bench all are
+/* A guarded buffer. Half of the buffers (on a bare core half of one a case) end where memory ends, so that reading beyond
+ * them is a fault, the others begin at any address; `alignment`, a power of two up to 64, holds for both, and then bytes is a multiple of it. In a bench all are
  * aligned to 64 bytes. */
 void *buffer(harness *h, size_t bytes, size_t alignment);
 

@@ -2,6 +2,7 @@
 """Count the instructions of every kernel's bench shapes in emulation, and keep them in kernel_counts.json.
 
 python tests/native/kernel_counts.py          count and write the file
+python tests/native/kernel_counts.py ISA...   only these tables
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from bare import Core, bare_compiler, build_bare, count_bare, find_core
+
 from edgeq.board import Board, load_board
 from edgeq.device.counter import parse_report
-from edgeq.device.machine import LocalMachine
+from edgeq.device.machine import Ended, LocalMachine
 from edgeq.device.toolchain import (
     Compiler,
     compile_sources,
@@ -29,6 +32,7 @@ from edgeq.errors import DeviceError
 FOLDER = Path(__file__).parent
 FILE = FOLDER / "kernel_counts.json"
 COMMAND = "python tests/native/kernel_counts.py"
+SECONDS = 600
 
 # (table, board whose compiler and emulator count it, CPU that is emulated); QEMU has no AVX-512
 TARGETS = [
@@ -39,6 +43,8 @@ TARGETS = [
     ("v6", "raspberry-pi-zero", "arm1176"),
     ("avx2", "host", "max"),
 ]
+# (table, core without an operating system)
+BARE_TARGETS: list[tuple[str, str]] = []
 
 
 @dataclass(frozen=True)
@@ -61,8 +67,8 @@ def build(compiler: Compiler, native: Path | None = None) -> Path:
     if native is not None:
         sources = sorted([*native.glob("runtime/*.c"), *native.glob("ops/*.c"), *native.glob("kernels/**/*.c")])
         includes = (native / "include", native)
-    checks = sorted(FOLDER.glob("check_*.c"))
-    objects = compile_sources(compiler, [*sources, *checks], includes=(*includes, FOLDER))
+    harness = [*sorted(FOLDER.glob("check_*.c")), FOLDER / "environment_linux.c"]
+    objects = compile_sources(compiler, [*sources, *harness], includes=(*includes, FOLDER))
     return link_executable(compiler, objects, "check_kernels")
 
 
@@ -72,17 +78,31 @@ def count(isa: str, board: Board) -> Counts:
     machine = LocalMachine(board)
     try:
         program = machine.store(build(compiler).read_bytes(), executable=True)
-        arguments = [program, "--bench", "--count", "--isa", isa, "--json", "bench.json"]
-        ended, report = machine.count(arguments, seconds=600)
-        if ended.code != 0 or not ended.stdout.endswith("CHECK DONE\n"):
-            raise DeviceError(f"the bench of {isa} did not finish: {ended.reason}\n{ended.last_lines}")
-        shapes = json.loads(machine.read("bench.json"))
+        ended, report = machine.count([program, *_bench(isa)], seconds=SECONDS)
+        shapes = machine.read("bench.json").decode() if ended.code == 0 else ""
+        return _counts(isa, compiler, ended, report, shapes)
     finally:
         machine.close()
-    if not shapes:
+
+
+def count_on(isa: str, core: Core) -> Counts:
+    """Do the same on a core without an operating system."""
+    ended, report, shapes = count_bare(core, build_bare(core), _bench(isa), seconds=SECONDS)
+    return _counts(isa, bare_compiler(core), ended, report, shapes)
+
+
+def _bench(isa: str) -> list[str]:
+    return ["--bench", "--count", "--isa", isa, "--json", "bench.json"]
+
+
+def _counts(isa: str, compiler: Compiler, ended: Ended, report: str, shapes: str) -> Counts:
+    """Give each shape of bench.json its instructions."""
+    if ended.code != 0 or not ended.stdout.endswith("CHECK DONE\n"):
+        raise DeviceError(f"the bench of {isa} did not finish: {ended.reason}\n{ended.last_lines}")
+    names = [f"{shape['kernel']}: {shape['shape']}" for shape in json.loads(shapes)]
+    if not names:
         return Counts(compiler.identity, {})
-    instructions = parse_report(report, 2 * len(shapes) - 1).instructions[::2]
-    names = [f"{shape['kernel']}: {shape['shape']}" for shape in shapes]
+    instructions = parse_report(report, 2 * len(names) - 1).instructions[::2]
     return Counts(compiler.identity, dict(zip(names, instructions, strict=True)))
 
 
@@ -91,10 +111,16 @@ def kept() -> dict[str, Counts]:
     return {isa: Counts(**entry) for isa, entry in json.loads(FILE.read_text()).items()}
 
 
+def _asked(isa: str) -> bool:
+    return isa in sys.argv[1:] or len(sys.argv) == 1
+
+
 def main() -> int:
     """Write the file; print what changed."""
     before = kept() if FILE.exists() else {}
-    found = {isa: count(isa, emulated(board, cpu)) for isa, board, cpu in TARGETS}
+    found = dict(before)
+    found |= {isa: count(isa, emulated(board, cpu)) for isa, board, cpu in TARGETS if _asked(isa)}
+    found |= {isa: count_on(isa, find_core(cpu)) for isa, cpu in BARE_TARGETS if _asked(isa)}
     for isa, counts in found.items():
         old = before[isa].shapes if isa in before else {}
         for name, instructions in counts.shapes.items():

@@ -6,7 +6,8 @@ from __future__ import annotations
 import warnings
 
 import pytest
-from kernel_counts import COMMAND, FILE, TARGETS, count, emulated, kept
+from bare import find_core
+from kernel_counts import BARE_TARGETS, COMMAND, FILE, TARGETS, Counts, count, count_on, emulated, kept
 from needs import missing, needs_module, needs_program
 
 from edgeq.device.machine import find_emulator
@@ -21,7 +22,16 @@ def test_no_kernel_needs_more_instructions_than_before(isa: str, board_name: str
         needs_program(board.emulator)
     if board.kind != "host":
         needs_module("ziglang")
-    before, now = kept()[isa], count(isa, board)
+    _assert_no_more(isa, count(isa, board))
+
+
+@pytest.mark.parametrize(("isa", "cpu"), BARE_TARGETS, ids=[isa for isa, _ in BARE_TARGETS])
+def test_no_kernel_of_a_microcontroller_needs_more_instructions_than_before(isa: str, cpu: str) -> None:
+    _assert_no_more(isa, count_on(isa, find_core(cpu)))
+
+
+def _assert_no_more(isa: str, now: Counts) -> None:
+    before = kept()[isa]
     if before.compiler != now.compiler:
         missing(f"needs {before.compiler}, whose code {FILE.name} counts; not {now.compiler}; renew: {COMMAND}")
     assert set(now.shapes) == set(before.shapes), f"the bench has other shapes than {FILE.name}; {COMMAND}"

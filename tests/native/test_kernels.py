@@ -9,10 +9,11 @@ from __future__ import annotations
 import os
 import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from bare import CORES, build_bare, find_core, run_bare
 from isas import Cpu, each_emulated_cpu, emulated_board, host_isas
 from kernel_counts import build
 
@@ -71,6 +72,14 @@ def test_kernels_of_an_emulated_cpu_equal_scalar(cpu: Cpu, cases: int) -> None:
     _assert_equal(ended, cpu.isas, cases)
 
 
+@pytest.mark.parametrize("cases", CASES)
+@pytest.mark.parametrize("name", [core.cpu for core in CORES])
+def test_kernels_of_a_microcontroller_equal_scalar(name: str, cases: int) -> None:
+    core = find_core(name)
+    ended = run_bare(core, build_bare(core), ["--cases", str(cases), "--seed", str(SEED)], seconds=7200)
+    _assert_equal(ended, core.isas, cases)
+
+
 PLANTED = """
 #include "kernels/kernels.h"
 void eq_depthwise_s8_planted(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels,
@@ -92,19 +101,35 @@ def copied(tmp_path: Path) -> Path:
     return tmp_path / "native"
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=["wrong", "writes", "reads"])
-def test_a_planted_fault_is_found_and_repeated(fault: str, copied: Path) -> None:
-    fastest = host_isas()[-1]
-    folder = copied / "kernels" / fastest
+def _plant(fault: str, native: Path, isa: str) -> None:
+    folder = native / "kernels" / isa
     declared = "eq_depthwise_s8_fn eq_depthwise_s8_scalar;"
     (folder / "planted.c").write_text(PLANTED.replace("void", declared + "\nvoid", 1) % fault)
     with (folder / "kernels.inc").open("a") as table:
         table.write("EQ_KERNEL(depthwise_s8, planted)\n")
-    board = load_board("host")
-    program = build(find_compiler(board), copied)
-    ended = _run(board, program, "--cases", "2000", "--kernel", "depthwise_s8", "--isa", fastest)
+
+
+def _assert_found(fault: str, isa: str, run: Callable[[Sequence[str]], Ended]) -> None:
+    """Fail unless the harness finds the fault, and again when asked for the case."""
+    ended = run(["--cases", "2000", "--kernel", "depthwise_s8", "--isa", isa])
     assert (ended.code, FAULTS[fault] in ended.stdout) == (1, True), ended.last_lines
     repeat = re.search(r"repeat with (.+)$", ended.stdout, re.MULTILINE)
     assert repeat is not None
-    again = _run(board, program, *repeat[1].split())
-    assert again.stdout == ended.stdout
+    assert run(repeat[1].split()).stdout == ended.stdout
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=["wrong", "writes", "reads"])
+def test_a_planted_fault_is_found_and_repeated(fault: str, copied: Path) -> None:
+    fastest = host_isas()[-1]
+    _plant(fault, copied, fastest)
+    board = load_board("host")
+    program = build(find_compiler(board), copied)
+    _assert_found(fault, fastest, lambda arguments: _run(board, program, *arguments))
+
+
+def test_a_fault_planted_in_a_microcontroller_is_found_and_repeated(copied: Path) -> None:
+    core = find_core("cortex-m4")
+    fault, isa = next(fault for fault in FAULTS if "reading" in FAULTS[fault]), core.isas[-1]
+    _plant(fault, copied, isa)
+    objects = build_bare(core, copied)
+    _assert_found(fault, isa, lambda arguments: run_bare(core, objects, arguments, seconds=600))

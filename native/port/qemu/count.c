@@ -7,9 +7,13 @@
  *     ran ID TIMES      how often the block ran since the last marker, if it did
  *     mark WHAT COUNT   the marker's argument, and all instructions executed up to and with the marker
  *
+ * Where QEMU emulates a whole Cortex-M machine, which makes no system calls, the marker is the instruction MOV R9, R9, alone
+ * in a function. It has no argument: the first two are taken for calibration and the others are numbered from 0.
+ *
  * A block is a straight run of instructions as QEMU translates it, left only at its end. Exact for guests with one
- * thread: a system call ends its block, so every block that was entered before a marker has also been left. Part of the
- * development tools: it runs on the host, inside QEMU. */
+ * thread and no interrupts: a system call ends its block, and the marker's function is the end of the one that it is in, so
+ * every block that was entered before a marker has been left or is the marker's own. Part of the development tools: it
+ * runs on the host, inside QEMU. */
 #include <inttypes.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -19,6 +23,9 @@
 #include <string.h>
 
 #define MARKER_CALL 0x5EED
+
+enum { MARKER_CODE = 0x46C9 /* Thumb's MOV R9, R9 */, CALIBRATIONS = 2, MARKER_BYTES = 2 };
+#define CALIBRATE UINT32_C(0xFFFFFFFF)
 
 /* The calls of QEMU's plugin interface that are used here, as docs/devel/tcg-plugins.rst describes them. */
 typedef uint64_t plugin_id;
@@ -30,6 +37,7 @@ struct qemu_info {
     int min;
     int current;
   } version;
+  bool system_emulation;
 };
 typedef void on_translate(plugin_id id, struct qemu_plugin_tb *block);
 typedef void on_execute(unsigned int cpu, void *data);
@@ -38,6 +46,7 @@ typedef void on_call(plugin_id id, unsigned int cpu, int64_t number, uint64_t a1
 typedef void on_exit_call(plugin_id id, void *data);
 void qemu_plugin_register_vcpu_tb_trans_cb(plugin_id id, on_translate *call);
 void qemu_plugin_register_vcpu_tb_exec_cb(struct qemu_plugin_tb *block, on_execute *call, int flags, void *data);
+void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *instruction, on_execute *call, int flags, void *data);
 void qemu_plugin_register_vcpu_syscall_cb(plugin_id id, on_call *call);
 void qemu_plugin_register_atexit_cb(plugin_id id, on_exit_call *call, void *data);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *block);
@@ -74,7 +83,8 @@ typedef struct block {
 static block *blocks;
 static uint32_t last_id;
 static uint64_t executed;
-static bool marked;
+static uint32_t marks;
+static bool is_system;
 static get_code *get; /* one of the two is set */
 static copy_code *copy;
 static FILE *report;
@@ -91,6 +101,13 @@ static void count_block(unsigned int cpu, void *data) {
   ((block *)data)->runs++;
 }
 
+static void note_marker(uint32_t what);
+
+static void note_instruction(unsigned int cpu, void *data) {
+  (void)cpu, (void)data;
+  note_marker(marks < CALIBRATIONS ? CALIBRATE : marks - CALIBRATIONS);
+}
+
 static void watch_block(plugin_id id, struct qemu_plugin_tb *translated) {
   (void)id;
   const size_t instructions = qemu_plugin_tb_n_insns(translated);
@@ -103,7 +120,13 @@ static void watch_block(plugin_id id, struct qemu_plugin_tb *translated) {
   }
   new->instructions = (uint32_t)instructions;
   for (size_t i = 0; i < instructions; i++) {
-    new->code_bytes += read_code(qemu_plugin_tb_get_insn(translated, i), new->code + new->code_bytes);
+    struct qemu_plugin_insn *instruction = qemu_plugin_tb_get_insn(translated, i);
+    const uint8_t *code = new->code + new->code_bytes;
+    const size_t size = read_code(instruction, new->code + new->code_bytes);
+    new->code_bytes += size;
+    if (is_system && size == MARKER_BYTES && (code[0] | code[1] << 8) == MARKER_CODE) {
+      qemu_plugin_register_vcpu_insn_exec_cb(instruction, note_instruction, 0, NULL);
+    }
   }
   new->next = blocks;
   blocks = new;
@@ -120,19 +143,22 @@ static void report_runs(block *ran, uint64_t times) {
   fprintf(report, "ran %" PRIu32 " %" PRIu64 "\n", ran->id, times);
 }
 
-static void note_marker(plugin_id id, unsigned int cpu, int64_t number, uint64_t a1, uint64_t a2, uint64_t a3,
-                        uint64_t a4, uint64_t a5, uint64_t a6, uint64_t a7, uint64_t a8) {
-  (void)id, (void)cpu, (void)a2, (void)a3, (void)a4, (void)a5, (void)a6, (void)a7, (void)a8;
-  if (number != MARKER_CALL) return;
+static void note_marker(uint32_t what) {
   for (block *b = blocks; b != NULL; b = b->next) {
     const uint64_t times = b->runs - b->reported_runs;
     if (times == 0) continue;
     executed += times * b->instructions;
     b->reported_runs = b->runs;
-    if (marked) report_runs(b, times);
+    if (marks > 0) report_runs(b, times);
   }
-  marked = true;
-  fprintf(report, "mark %" PRIu32 " %" PRIu64 "\n", (uint32_t)a1, executed);
+  marks++;
+  fprintf(report, "mark %" PRIu32 " %" PRIu64 "\n", what, executed);
+}
+
+static void note_call(plugin_id id, unsigned int cpu, int64_t number, uint64_t a1, uint64_t a2, uint64_t a3, uint64_t a4,
+                      uint64_t a5, uint64_t a6, uint64_t a7, uint64_t a8) {
+  (void)id, (void)cpu, (void)a2, (void)a3, (void)a4, (void)a5, (void)a6, (void)a7, (void)a8;
+  if (number == MARKER_CALL) note_marker((uint32_t)a1);
 }
 
 static void close_report(plugin_id id, void *data) {
@@ -151,7 +177,8 @@ int qemu_plugin_install(plugin_id id, const struct qemu_info *info, int argc, ch
     get = (get_code *)qemu_plugin_insn_data;
   }
   qemu_plugin_register_vcpu_tb_trans_cb(id, watch_block);
-  qemu_plugin_register_vcpu_syscall_cb(id, note_marker);
+  is_system = info->system_emulation;
+  if (!is_system) qemu_plugin_register_vcpu_syscall_cb(id, note_call);
   qemu_plugin_register_atexit_cb(id, close_report, NULL);
   return 0;
 }
