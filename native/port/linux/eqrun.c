@@ -318,11 +318,11 @@ int main(int argc, char **argv) {
   if (o.model == NULL) return eq_serve(NULL, NULL, o.serve);
   const uint64_t start = now_ns();
   open_model(&model, &o);
-  const eq_header_record *header = model.header; /* of the file */
+  const eq_header_record *file = model.header;
   repack(&model, &o);
   start_runner(&runner, &model, &o);
   const uint64_t open_ns = now_ns() - start;
-  if (o.serve != NULL) return eq_serve(&runner, header, o.serve);
+  if (o.serve != NULL) return eq_serve(&runner, file, o.serve);
   eq_pool *pool = eq_pool_start(o.threads);
   if (pool == NULL) fail(EXIT_NO_MEMORY, "cannot start %" PRIu32 " threads", o.threads);
   if (o.threads > 1) runner.threads = eq_pool_threads(pool);

@@ -59,7 +59,7 @@ static void tell_memory(const eq_device *device, eq_memory_use *use) {
 /* There is nothing to start anew: the process is the device. */
 static void stay(const eq_device *device) { (void)device; }
 
-int eq_serve(const eq_runner *runner, const eq_header_record *header, const char *board) {
+int eq_serve(const eq_runner *runner, const eq_header_record *file, const char *board) {
   static eq_log log;
   static eq_link link;
   const uint32_t steps = runner == NULL ? 0 : eq_step_count(runner->model);
@@ -78,9 +78,9 @@ int eq_serve(const eq_runner *runner, const eq_header_record *header, const char
       .steps = calloc(steps + 1, sizeof(eq_step_result)),
       .step_capacity = steps,
       .runner = runner,
-      .model_bytes = header == NULL ? 0 : header->file_bytes,
-      .model_crc = header == NULL ? 0 : header->payload_crc,
-      .model_version = header == NULL ? 0 : header->model_version,
+      .model_bytes = file == NULL ? 0 : file->file_bytes,
+      .model_crc = file == NULL ? 0 : eq_crc32(0, file, file->file_bytes),
+      .model_version = file == NULL ? 0 : file->model_version,
       .active_slot = EQ_NO_SLOT,
   };
   if (device.steps == NULL) return EXIT_NO_MEMORY;

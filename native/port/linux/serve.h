@@ -5,8 +5,8 @@
 
 #include "edgeq/edgeq.h"
 
-/* Answer the link (LINK.md) until standard input ends, with the runner of the model file that `header` begins, or NULL and
- * NULL. `board` is the name that HELLO tells. Returns an exit code. */
-int eq_serve(const eq_runner *runner, const eq_header_record *header, const char *board);
+/* Answer the link (LINK.md) until standard input ends, with the runner of a model file in memory, or NULL and NULL. `board`
+ * is the name that HELLO tells. Returns an exit code. */
+int eq_serve(const eq_runner *runner, const eq_header_record *file, const char *board);
 
 #endif
