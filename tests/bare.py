@@ -59,7 +59,7 @@ CORES = (
          slots=Area(0x6000_0000, 15 * MIB), edge=Area(0x60F0_0000, MIB)),
     Core("cortex-m33", ("v6",), (), ("mps2-an505",), code=Area(0x1000_0000, 4 * MIB), data=Area(0x3800_0000, 2 * MIB),
          slots=Area(0x8000_0000, 15 * MIB), edge=Area(0x80F0_0000, MIB)),
-    Core("cortex-m55", ("v6",), ("-mfloat-abi=hard",), ("mps3-an547",), code=Area(0x1000_0000, MIB // 2),
+    Core("cortex-m55", ("mve",), ("-mfloat-abi=hard",), ("mps3-an547",), code=Area(0x1000_0000, MIB // 2),
          data=Area(0x7000_0000, 4 * MIB), slots=Area(0x7040_0000, 16 * MIB), edge=Area(0x3000_0000, MIB // 2)),
 )  # fmt: skip
 

@@ -23,6 +23,8 @@
 #include "kernels/vnni/kernels.inc"
 #elif defined(__arm__) && defined(__ARM_NEON)
 #include "kernels/neon32/kernels.inc"
+#elif defined(__ARM_FEATURE_MVE)
+#include "kernels/mve/kernels.inc"
 #elif defined(__arm__) && defined(__ARM_FEATURE_SIMD32)
 #include "kernels/v6/kernels.inc"
 #elif defined(__ARM_ARCH_7M__)
@@ -81,6 +83,11 @@ EQ_TABLE(neon32, C4K16)
 #include "kernels/scalar/kernels.inc"
 #include "kernels/neon32/kernels.inc"
 };
+#elif defined(__ARM_FEATURE_MVE)
+EQ_TABLE(mve, C4K16)
+#include "kernels/scalar/kernels.inc"
+#include "kernels/mve/kernels.inc"
+};
 #elif defined(__arm__) && defined(__ARM_FEATURE_SIMD32)
 EQ_TABLE(v6, PORTABLE)
 #include "kernels/scalar/kernels.inc"
@@ -107,6 +114,7 @@ enum {
   avx2_needs = EQ_CPU_AVX2,
   vnni_needs = EQ_CPU_AVX2 | EQ_CPU_VNNI,
   neon32_needs = 0,
+  mve_needs = 0,
   v6_needs = 0,
   thumb2_needs = 0,
   thumb_needs = 0,
@@ -133,6 +141,8 @@ static const struct {
     EQ_ENTRY(vnni)
 #elif defined(__arm__) && defined(__ARM_NEON)
     EQ_ENTRY(neon32)
+#elif defined(__ARM_FEATURE_MVE)
+    EQ_ENTRY(mve)
 #elif defined(__arm__) && defined(__ARM_FEATURE_SIMD32)
     EQ_ENTRY(v6)
 #elif defined(__ARM_ARCH_7M__)
