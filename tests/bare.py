@@ -20,6 +20,7 @@ GCC = "arm-none-eabi-gcc"
 QEMU = "qemu-system-arm"
 NEWLIB_FLAGS = ("-D__int64_t_defined=1",)  # GCC's own stdint.h leaves it out, and newlib's inttypes.h then PRIu64
 HARNESS = Path(__file__).parent / "native"
+ENVIRONMENT = HARNESS / "environment_bare.c"
 SCRIPT = HARNESS / "environment_bare.ld"
 MIB = 1 << 20
 
@@ -100,7 +101,7 @@ def build_bare(core: Core, native: Path | None = None) -> list[Path]:
     includes = native_includes() if native is None else (native / "include", native)
     folders = ("", "scalar/", *(f"{isa}/" for isa in core.isas))
     kernels = [path for folder in folders for path in sorted(root.glob(f"kernels/{folder}*.c"))]
-    harness = [*sorted(HARNESS.glob("check_*.c")), HARNESS / "environment_bare.c"]
+    harness = [*sorted(HARNESS.glob("check_*.c")), ENVIRONMENT]
     return compile_sources(bare_compiler(core), [*kernels, *harness], includes=(*includes, HARNESS))
 
 
@@ -111,17 +112,14 @@ def run_bare(core: Core, objects: Sequence[Path], arguments: Sequence[str], *, s
 
 
 def count_bare(
-    core: Core, objects: Sequence[Path], arguments: Sequence[str], *, seconds: float
-) -> tuple[Ended, str, str]:
-    """Run them with the instruction counter; return how that ended, the counter's report and bench.json."""
+    core: Core, objects: Sequence[Path], arguments: Sequence[str], folder: Path, *, seconds: float
+) -> tuple[Ended, str]:
+    """Run them in a folder with the instruction counter; return how that ended and what the counter reported."""
     emulator = shutil.which(QEMU)
     assert emulator is not None
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        plugin = ("-plugin", f"{build_plugin(emulator)},out=counts")
-        ended = _run(core, objects, arguments, folder, plugin, seconds)
-        shapes = folder / "bench.json"
-        return ended, (folder / "counts").read_text(), shapes.read_text() if shapes.exists() else ""
+    plugin = ("-plugin", f"{build_plugin(emulator)},out=counts")
+    ended = _run(core, objects, arguments, folder, plugin, seconds)
+    return ended, (folder / "counts").read_text()
 
 
 def _run(

@@ -29,8 +29,8 @@ static void run(harness *h) {
 
   h->scalar->gemm_s8(expected, out_stride, x, x_stride, w, m, n, k, &linear);
   h->table->gemm_s8(found, out_stride, x, x_stride, w, m, n, k, &linear);
-  same(h, found, expected, out_bytes, "m=%d n=%d k=%d x_stride=%zu out_stride=%zu mode=%d weights_zero=%d", m, n, k,
-       x_stride, out_stride, linear.mode, linear.weights_zero);
+  same(h, found, expected, out_bytes, "m=%d n=%d k=%d x_stride=%d out_stride=%d mode=%d weights_zero=%d", m, n, k,
+       (int)x_stride, (int)out_stride, linear.mode, linear.weights_zero);
 }
 
 static void bench_shape(harness *h, const char *name, int32_t m, int32_t n, int32_t k) {

@@ -171,7 +171,8 @@ void same(harness *h, const void *found, const void *expected, size_t bytes, con
   size_t i = 0;
   while (i < bytes && a[i] == b[i]) i++;
   if (i == bytes) return;
-  printf("%s %s: byte %zu of %zu is %d, scalar gives %d; ", h->kernel, h->table->isa, i, bytes, (int8_t)a[i], (int8_t)b[i]);
+  printf("%s %s: byte %lu of %lu is %d, scalar gives %d; ", h->kernel, h->table->isa, (unsigned long)i,
+         (unsigned long)bytes, (int8_t)a[i], (int8_t)b[i]); /* newlib may know no %zu */
   va_list values;
   va_start(values, what);
   vprintf(what, values);
@@ -187,8 +188,8 @@ static void check_guards(const harness *h) {
     if ((size_t)(limit - end) > GUARD) limit = end + GUARD;
     for (const uint8_t *p = start - GUARD; p < limit; p++) {
       if ((p < start || p >= end) && *p != GUARD_BYTE) {
-        printf("%s %s: writes at byte %td of buffer %" PRId32 ", which has %zu\n", h->kernel, h->table->isa, p - start, i,
-               placed[i].bytes);
+        printf("%s %s: writes at byte %ld of buffer %" PRId32 ", which has %lu\n", h->kernel, h->table->isa,
+               (long)(p - start), i, (unsigned long)placed[i].bytes);
         report_failure(h);
       }
     }

@@ -150,8 +150,8 @@ static void run(harness *h) {
   h->scalar->gemm_s8(expected + out_at, out_stride, rows, (size_t)k, w, m, n, k, &linear);
   const eq_gemm_rows x = {runs, l.n_runs, l.run, l.stride};
   h->table->packed_gemm_s8(found + out_at, out_stride, &x, packed, m, n, &linear);
-  same(h, found, expected, memory, "m=%d n=%d runs=%dx%d stride=%zu out_stride=%zu overlaid=%d mode=%d out at %zu", m, n,
-       l.n_runs, l.run, l.stride, out_stride, overlaid, linear.mode, out_at);
+  same(h, found, expected, memory, "m=%d n=%d runs=%dx%d stride=%d out_stride=%d overlaid=%d mode=%d out at %d", m, n,
+       l.n_runs, l.run, (int)l.stride, (int)out_stride, overlaid, linear.mode, (int)out_at);
 }
 
 static void bench_shape(harness *h, const char *name, int32_t m, int32_t n, int32_t n_runs, int32_t run, int32_t mode) {

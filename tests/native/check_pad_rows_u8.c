@@ -26,8 +26,8 @@ static void run(harness *h) {
   fill(h, from, read);
   h->scalar->pad_rows_u8(expected, from, &rows);
   h->table->pad_rows_u8(found, from, &rows);
-  same(h, found, expected, bytes, "%d + %d + %d rows of %zu + %zu + %zu bytes", rows.above, rows.inside, rows.below,
-       rows.left, rows.middle, rows.right);
+  same(h, found, expected, bytes, "%d + %d + %d rows of %d + %d + %d bytes", rows.above, rows.inside, rows.below,
+       (int)rows.left, (int)rows.middle, (int)rows.right);
 }
 
 static void bench(harness *h) {

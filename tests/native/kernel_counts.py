@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,7 +88,10 @@ def count(isa: str, board: Board) -> Counts:
 
 def count_on(isa: str, core: Core) -> Counts:
     """Do the same on a core without an operating system."""
-    ended, report, shapes = count_bare(core, build_bare(core), _bench(isa), seconds=SECONDS)
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        ended, report = count_bare(core, build_bare(core), _bench(isa), folder, seconds=SECONDS)
+        shapes = (folder / "bench.json").read_text() if ended.code == 0 else ""
     return _counts(isa, bare_compiler(core), ended, report, shapes)
 
 
