@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Count the instructions of every kernel's bench shapes in emulation, and keep them in kernel_counts.json.
 
-python tests/native/kernel_counts.py          count and write the file
-python tests/native/kernel_counts.py ISA...   only these tables
+PYTHONPATH=tests python tests/native/kernel_counts.py          count and write the file
+PYTHONPATH=tests python tests/native/kernel_counts.py ISA...   only these tables
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from edgeq.errors import DeviceError
 
 FOLDER = Path(__file__).parent
 FILE = FOLDER / "kernel_counts.json"
-COMMAND = "python tests/native/kernel_counts.py"
+COMMAND = "PYTHONPATH=tests python tests/native/kernel_counts.py"
 SECONDS = 600
 
 # (table, board whose compiler and emulator count it, CPU that is emulated); QEMU has no AVX-512
