@@ -16,6 +16,7 @@ from needs import needs_program
 
 from edgeq.compile.plan import Plan
 from edgeq.emit.c_source import model_header, model_source
+from edgeq.emit.kernel_tables import KernelTable
 from edgeq.paths import native_dir
 
 BATCH = 64  # plans in one C file
@@ -39,9 +40,12 @@ ARM32 = Toolchain(("arm-linux-gnueabihf-gcc", "-static"), ("qemu-arm",))
 
 
 def run_emitted(
-    cases: Sequence[tuple[Plan, Sequence[np.ndarray]]], toolchain: Toolchain = HOST
+    cases: Sequence[tuple[Plan, Sequence[np.ndarray]]], toolchain: Toolchain = HOST, table: KernelTable | None = None
 ) -> list[list[np.ndarray]]:
-    """Run one inference of each plan on codes in one program; return its outputs in the shapes of the ports."""
+    """Run one inference of each plan on codes in one program; return its outputs in the shapes of the ports.
+
+    With a table each plan gets the kernels of it that it calls, and no others.
+    """
     toolchain.check()
     with tempfile.TemporaryDirectory(prefix="edgeq-emitted-") as name:
         folder = Path(name)
@@ -49,7 +53,7 @@ def run_emitted(
         objects = []
         for number, batch in enumerate(batches):
             source = folder / f"batch{number}.c"
-            source.write_text("".join(_case_source(cases[i][0], i) for i in batch))
+            source.write_text("".join(_case_source(cases[i][0], i, table) for i in batch))
             objects.append(_compiled(toolchain, source))
         main = folder / "main.c"
         main.write_text(_main(cases))
@@ -62,10 +66,10 @@ def run_emitted(
         return _outputs(cases, (folder / "out").read_bytes())
 
 
-def _case_source(plan: Plan, index: int) -> str:
+def _case_source(plan: Plan, index: int, table: KernelTable | None) -> str:
     """The header and source of one plan as one piece of a larger file."""
     prefix = f"m{index}"
-    source = model_source(plan, prefix).replace(f'#include "{prefix}.h"\n', "")
+    source = model_source(plan, prefix, table).replace(f'#include "{prefix}.h"\n', "")
     return model_header(plan, prefix) + source
 
 

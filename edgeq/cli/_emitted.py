@@ -31,8 +31,8 @@ def run_emitted(plan: Plan, feeds: Sequence[Sequence[np.ndarray]]) -> list[list[
         write_c_folder(plan, folder, prefix=_PREFIX)
         (folder / "main.c").write_text(_main(plan))
         compiler = find_compiler(load_board("host"))
-        sources = [folder / f"{_PREFIX}.c", folder / "main.c", *sorted(folder.glob("src/*/*.c"))]
-        objects = compile_sources(compiler, sources, includes=[folder, folder / "include"])
+        sources = [folder / "main.c", *sorted(folder.glob("src/**/*.c"))]
+        objects = compile_sources(compiler, sources, includes=[folder / "src"])
         program = link_executable(compiler, objects, _PREFIX)
         given = b"".join(np.ascontiguousarray(codes).tobytes() for feed in feeds for codes in feed)
         try:

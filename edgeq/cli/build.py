@@ -40,7 +40,7 @@ def command(
     profile = None if board is None else load_board(board)
     opened = open_model(model, board=board)
     if aot or profile is None:
-        write_c_folder(opened.plan, output)
+        write_c_folder(opened.plan, output, board=profile)
         rows = [("C source", str(output)), ("build it with", f"cmake -B build -S {output} && cmake --build build")]
     else:
         if profile.kind != "host" and not reads_layout(profile.weights, opened.plan.layout):

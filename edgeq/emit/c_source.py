@@ -10,9 +10,11 @@ import numpy as np
 
 from edgeq.compile.constants import ConstantPool
 from edgeq.compile.plan import ALIGNMENT, Plan, PlannedStep, PlanPort
+from edgeq.emit.kernel_tables import KernelTable, called_kernels
 from edgeq.errors import UnsupportedError, UsageError
 from edgeq.ir.dtypes import DType
 from edgeq.ops.base import Step, step_fields
+from edgeq.ops.packing import PORTABLE
 
 _CONSTANT_BIT = 0x80000000
 _C_TYPES = {
@@ -44,16 +46,21 @@ def check_prefix(prefix: str) -> str:
     return prefix
 
 
-def model_source(plan: Plan, prefix: str) -> str:
-    """Return the C source of a plan. Every name in it starts with the prefix, so that sources can be joined."""
+def model_source(plan: Plan, prefix: str, table: KernelTable | None = None) -> str:
+    """Return the C source of a plan. Every name in it starts with the prefix, so that sources can be joined.
+
+    With a table it calls the kernels of one core, whose order its weights have; else the fastest of whatever runs it.
+    """
     _check_size(plan)
+    layout = PORTABLE if table is None else table.layout
     pool = ConstantPool()
     structs: list[str] = []
     calls: list[str] = []
     operands: list[int] = []
     for index, planned in enumerate(plan.steps):
-        structs.append(_params(planned.step, f"{prefix}_params_{index}", pool))
-        io = f"{len(operands)}, {len(planned.inputs)}, {len(planned.outputs)}, {planned.scratch_offset}"
+        structs.append(_params(planned.step.packed(layout), f"{prefix}_params_{index}", pool))
+        io = f"{len(operands)}, {len(planned.inputs)}, {len(planned.outputs)}"
+        io += f", {planned.scratch_offset}, {planned.scratch_bytes}"
         calls.append(
             f"  /* {comment_text(planned.op)} {comment_text(planned.name)} */\n"
             f"  {prefix}_bind(&io, {io});\n"
@@ -67,11 +74,15 @@ def model_source(plan: Plan, prefix: str) -> str:
         name=comment_text(plan.name),
         prefix=prefix,
         PREFIX=prefix.upper(),
+        layout=layout,
+        condition="" if table is None else _condition(table),
+        kernels="" if table is None else _kernels(plan, prefix, table),
+        chosen="eq_kernels_select(NULL)" if table is None else f"&{prefix}_kernels",
         constants=_array(f"0x{word:x}" for word in _words(pool.data)),
         locations=_array(f"0x{location:x}" for location in locations or [0]),
         operands=_array(str(operand) for operand in operands or [0]),
         structs="\n".join(structs),
-        calls="".join(calls) or f"  {prefix}_bind(&io, 0, 0, 0, 0);\n",
+        calls="".join(calls) or f"  {prefix}_bind(&io, 0, 0, 0, 0, 0);\n",
         pointers="\n".join(
             f"{declaration} {{ return {_pointer(plan, port, prefix, locations[port.value], writable=writable)}; }}"
             for declaration, port, writable in _accessors(plan, prefix)
@@ -108,6 +119,25 @@ def model_header(plan: Plan, prefix: str) -> str:
 def comment_text(text: str) -> str:
     """Return text that may stand in a C comment or string, whatever a model's author called things."""
     return re.sub(r"[^A-Za-z0-9_.:;,/ ()\[\]-]", "_", text)[:200]
+
+
+def _condition(table: KernelTable) -> str:
+    """Return the lines that refuse to compile for a CPU without the kernels of a table."""
+    if not table.condition:
+        return ""
+    error = f"made for kernels called {table.isa}: compile for a CPU that has them"
+    return f'\n#if !({table.condition})\n#error "{error}"\n#endif\n'
+
+
+def _kernels(plan: Plan, prefix: str, table: KernelTable) -> str:
+    """Return the table of the kernels that the plan calls, all others being NULL."""
+    used = {name: table.functions[name] for name in called_kernels(plan, table.layout)}
+    declared = "".join(f"eq_{name}_fn {function};\n" for name, function in used.items())
+    members = "".join(f"    .{name} = {function},\n" for name, function in used.items())
+    return (
+        f"\n{declared}\nstatic const eq_kernels {prefix}_kernels = {{\n"
+        f'    .isa = "{table.isa}",\n    .layout = {table.layout},\n{members}}};\n'
+    )
 
 
 def _check_size(plan: Plan) -> None:
@@ -190,7 +220,8 @@ _SOURCE = """\
 #if defined(__BYTE_ORDER__) && __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
 #error "the constants are stored for little-endian machines"
 #endif
-
+_Static_assert(sizeof(int) >= 4, "made for CPUs of at least 32 bits");
+{condition}
 /* weights, biases, multipliers and tables; spans below are byte offsets and sizes in it */
 static const _Alignas(16) uint32_t {prefix}_constants[] = {{
 {constants}}};
@@ -206,13 +237,14 @@ static const uint16_t {prefix}_operands[] = {{
 static _Alignas(16) uint8_t {prefix}_arena[{PREFIX}_ARENA_BYTES > 0 ? {PREFIX}_ARENA_BYTES : 1];
 
 {structs}
-
+{kernels}
 static inline void {prefix}_bind(eq_step_io *io, uint32_t first_operand, uint32_t n_inputs, uint32_t n_outputs,
-                                 uint32_t scratch_offset) {{
+                                 uint32_t scratch_offset, uint32_t scratch_bytes) {{
   io->operands = {prefix}_operands + first_operand;
   io->n_inputs = n_inputs;
   io->n_outputs = n_outputs;
   io->scratch = {prefix}_arena + scratch_offset;
+  io->scratch_bytes = scratch_bytes;
 }}
 
 {pointers}
@@ -222,7 +254,8 @@ void {prefix}_run(void) {{
       .constants = (const uint8_t *){prefix}_constants,
       .arena = {prefix}_arena,
       .locations = {prefix}_locations,
-      .kernels = eq_kernels_select(NULL),
+      .kernels = {chosen},
+      .layout = {layout},
   }};
 {calls}}}
 """

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which kernels a plan calls, and which functions those are on a core: both read from native/, the one place that says."""
+"""Which kernels a plan calls, and which functions those are on a core: both are read from native/."""
 
 from __future__ import annotations
 
@@ -45,7 +45,14 @@ class KernelTable:
 
 def core_table(board: Board) -> KernelTable:
     """Return the kernels of a microcontroller's core, which its programs call directly."""
-    return kernel_table(_CORE_TABLES[board.isa])
+    isa = _CORE_TABLES[board.isa]
+    return kernel_table(isa if isa in table_names() else "scalar")
+
+
+@cache
+def table_names() -> frozenset[str]:
+    """Return the names of all tables."""
+    return frozenset(match[1] for match in _TABLE.finditer((native_dir() / "kernels" / "select.c").read_text()))
 
 
 @cache
@@ -70,16 +77,16 @@ def kernel_table(isa: str) -> KernelTable:
 
 
 def called_kernels(plan: Plan, layout: int) -> tuple[str, ...]:
-    """Return the kernels that the plan's steps may call when their weights lie in a layout, in the table's order."""
+    """Return the kernels that the plan's steps may call when their weights lie in a layout."""
     called = {name for planned in plan.steps for name in _called_by(plan, planned, layout)}
-    return tuple(name for name in kernel_table("scalar").functions | {"packed_gemm_s8": ""} if name in called)
+    return tuple(sorted(called))
 
 
 def _called_by(plan: Plan, planned: PlannedStep, layout: int) -> set[str]:
     """Return the kernels that one step calls, of those that its operator may call."""
     step = planned.step
     packed = step.packed(layout) is not step
-    called = step_kernels(step.name) - {"gemm_s8" if packed else "packed_gemm_s8"}
+    called = set(step_kernels(step.name)) - {"gemm_s8" if packed else "packed_gemm_s8"}
     ends = {_TYPES.get(plan.values[value].dtype, "") for value in planned.inputs}
     for end in _TYPES.values():
         if end not in ends:

@@ -37,11 +37,10 @@ def _program_bytes(plan: Plan, isa: str, folder: Path) -> int:
     """
     gcc = needs_program("aarch64-linux-gnu-gcc")
     write_c_folder(plan, folder / isa, prefix="net")
-    sources = [folder / isa / "net.c", *sorted((folder / isa / "src").glob("*/*.c"))]
+    sources = sorted((folder / isa / "src").rglob("*.c"))
     program = folder / f"{isa}.elf"
     link = ["-nostdlib", "-static", "-Wl,-e,net_run,--gc-sections,--unresolved-symbols=ignore-all", "-o", str(program)]
-    include = ["-I", str(folder / isa / "include"), f"-DEQ_ONLY_ISA={isa}"]
-    subprocess.run([gcc, *FLAGS, *include, *map(str, sources), *link], check=True)
+    subprocess.run([gcc, *FLAGS, f"-DEQ_ONLY_ISA={isa}", *map(str, sources), *link], check=True)
     size, symbols = (
         subprocess.run([f"aarch64-linux-gnu-{tool}", program], check=True, capture_output=True, text=True).stdout
         for tool in ("size", "nm")
