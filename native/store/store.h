@@ -115,7 +115,8 @@ eq_status eq_store_confirm(eq_store *store);
 /* Give the active model up for good: the next eq_store_boot chooses the other slot, if that has a model. */
 eq_status eq_store_revert(eq_store *store);
 
-/* Look at a slot, below rules->slots, without changing anything; reads all of it. */
+/* Look at a slot, below rules->slots, without changing anything. Reads all of it, but leaves its signature, which may take
+ * seconds, to eq_store_boot. */
 void eq_store_slot(const eq_store *store, eq_slot_info *info, uint32_t slot);
 
 /* Run the self-test that a model file may carry: EQ_OK also when it carries none. Overwrites the arena. */
