@@ -79,7 +79,7 @@ def find_compiler(board: Board, *, toolchain: str | None = None) -> Compiler:
         return _host_compiler("build programs with")
     family = FAMILIES[board.isa]
     if toolchain is None:
-        toolchain = "gcc" if not _has_zig() and shutil.which(family.gcc or "-") else "zig"
+        toolchain = "gcc" if not has_zig() and shutil.which(family.gcc or "-") else "zig"
     return _zig(family) if toolchain == "zig" else _gcc(family, board)
 
 
@@ -110,7 +110,9 @@ def compile_sources(compiler: Compiler, sources: Sequence[Path], *, includes: Se
         key = common.copy()
         key.update(source.name.encode() + b"\0" + source.read_bytes())
         target = _cache_folder("objects") / f"{source.stem}-{key.hexdigest()[:32]}.o"
-        return _made(target, lambda out: _call(compiler, [*arguments, "-c", str(source), "-o", str(out)], source.name))
+        return _made(
+            target, lambda out: call_compiler(compiler, [*arguments, "-c", str(source), "-o", str(out)], source.name)
+        )
 
     with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
         return list(pool.map(compile_one, sources))
@@ -150,7 +152,7 @@ def _link(compiler: Compiler, flags: Sequence[str], objects: Sequence[Path], nam
         seen = _cache_folder("seen") / hashlib.sha256(repr((compiler.identity, flags)).encode()).hexdigest()[:32]
         if compiler.name == "zig" and not seen.exists():
             _log.warning("the first build for %s compiles its C library, about a minute", flags[1])
-        _call(compiler, [*flags, *LINK_FLAGS, *map(str, objects), "-o", str(out)], name)
+        call_compiler(compiler, [*flags, *LINK_FLAGS, *map(str, objects), "-o", str(out)], name)
         seen.touch()
 
     return _made(target, link)
@@ -181,7 +183,8 @@ def _cache_folder(name: str) -> Path:
     return folder
 
 
-def _call(compiler: Compiler, arguments: Sequence[str], subject: str) -> None:
+def call_compiler(compiler: Compiler, arguments: Sequence[str], subject: str) -> None:
+    """Run a compiler. Raises ToolchainError with the last lines that it says of ``subject``."""
     try:
         done = subprocess.run([*compiler.command, *arguments], capture_output=True, text=True, errors="replace")
     except OSError as error:
@@ -191,12 +194,13 @@ def _call(compiler: Compiler, arguments: Sequence[str], subject: str) -> None:
         raise ToolchainError(f"{compiler.identity} fails on {subject} (exit code {done.returncode}):\n{lines}")
 
 
-def _has_zig() -> bool:
+def has_zig() -> bool:
+    """Say whether pip installed zig."""
     return importlib.util.find_spec("ziglang") is not None
 
 
 def _zig(family: Family) -> Compiler:
-    if not _has_zig():
+    if not has_zig():
         raise ToolchainError("the cross compiler (zig) is not installed", hint="pip install ziglang")
     command = (sys.executable, "-m", "ziglang")
     # zig knows its own headers by libc, so objects are compiled for musl; the library itself includes none of them.
@@ -204,7 +208,7 @@ def _zig(family: Family) -> Compiler:
     glibc = ("-target", f"{family.zig_target}-gnu{family.zig_abi}.{GLIBC}", *family.zig_flags)
     return Compiler(
         name="zig",
-        identity=f"zig {_version((*command, 'version'))}",
+        identity=f"zig {version_of((*command, 'version'))}",
         command=(*command, "cc"),
         compile_flags=(*COMPILE_FLAGS, *musl),
         executable_flags=(*musl, "-static"),
@@ -222,7 +226,7 @@ def _gcc(family: Family, board: Board) -> Compiler:
         raise ToolchainError(f"{family.gcc} is not installed", hint=f"apt install {family.gcc_package}")
     return Compiler(
         name="gcc",
-        identity=_version((family.gcc, "--version")),
+        identity=version_of((family.gcc, "--version")),
         command=(family.gcc,),
         compile_flags=(*COMPILE_FLAGS, *family.gcc_flags),
         executable_flags=(*family.gcc_flags, "-static"),
@@ -236,7 +240,7 @@ def _host_compiler(purpose: str) -> Compiler:
         raise ToolchainError(f"this machine has no C compiler to {purpose}", hint="apt install gcc")
     return Compiler(
         name="cc",
-        identity=_version((program, "--version")),
+        identity=version_of((program, "--version")),
         command=(program,),
         compile_flags=COMPILE_FLAGS,
         executable_flags=(),
@@ -245,8 +249,8 @@ def _host_compiler(purpose: str) -> Compiler:
 
 
 @cache
-def _version(command: tuple[str, ...]) -> str:
-    """The first line that a program answers."""
+def version_of(command: tuple[str, ...]) -> str:
+    """Return the first line that a program answers. Raises ToolchainError when it fails."""
     try:
         answer = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True).stdout
     except (OSError, subprocess.SubprocessError) as error:
@@ -255,7 +259,7 @@ def _version(command: tuple[str, ...]) -> str:
 
 
 def _qemu_major(qemu: str) -> int:
-    words = _version((qemu, "--version")).split("version ")
+    words = version_of((qemu, "--version")).split("version ")
     digits = words[-1].split(".")[0]
     if len(words) < 2 or not digits.isdigit():
         raise ToolchainError(f"{qemu} does not say its version")

@@ -119,7 +119,7 @@ def test_the_shared_library_loads_into_a_glibc_process(tmp_path: Path) -> None:
 
 def test_a_missing_compiler_is_named_with_its_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(toolchain_module, "_has_zig", lambda: False)
+    monkeypatch.setattr(toolchain_module, "has_zig", lambda: False)
     board = load_board("raspberry-pi-4")
     with pytest.raises(ToolchainError, match="pip install ziglang"):
         find_compiler(board)

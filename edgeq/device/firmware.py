@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Build the firmware of a microcontroller board."""
+
+from __future__ import annotations
+
+import struct
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from edgeq.board import Board
+from edgeq.compile.plan import Plan
+from edgeq.device.cross import defining, find_cross_compiler
+from edgeq.device.elf import UF2_FAMILIES, binary, intel_hex, load_image, sections, uf2
+from edgeq.device.toolchain import Compiler, call_compiler, compile_sources, native_includes, native_sources
+from edgeq.emit.firmware import fixed_model_source, linker_script
+from edgeq.errors import ToolchainError
+from edgeq.paths import native_dir
+
+_BOOT_BYTES = 252  # of the RP2040's second stage, before its CRC (RP2040 datasheet, 2.8.1.3.1)
+
+
+@dataclass(frozen=True)
+class Firmware:
+    """Linked firmware: the file with symbols, the linker's map, and what flashing programs take."""
+
+    board: str
+    compiler: str
+    elf: bytes
+    map: str
+    bin: bytes
+    hex: str
+    uf2: bytes | None
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes of every section that takes memory, by name."""
+        return {name: section.bytes for name, section in sections(self.elf).items()}
+
+
+def build_firmware(
+    board: Board,
+    plan: Plan,
+    model: bytes,
+    *,
+    toolchain: str | None = None,
+    definitions: Sequence[str] = (),
+) -> Firmware:
+    """Build a board's firmware with a model in it; ``model`` is the file written from ``plan``.
+
+    ``definitions`` are macros for its own files, beside those that the board says. Raises ToolchainError when the
+    compiler is missing or fails, also for want of memory, and UsageError when no kernel of the core reads the model.
+    """
+    compiler = find_cross_compiler(board, toolchain=toolchain)
+    root = native_dir()
+    own = [
+        root / "firmware" / name
+        for name in ("counter.c", "fault.c", "fixed_model.c", "main.c", "memory.c", "startup.c")
+    ]
+    own += [root / "port/uart.c", *sorted((root / "port" / board.port).glob("*.c"))]
+    objects = compile_sources(compiler, library_sources(), includes=native_includes())
+    objects += compile_sources(
+        defining(compiler, (*board_definitions(board), *definitions)), own, includes=native_includes()
+    )
+    with tempfile.TemporaryDirectory(prefix="edgeq-") as folder:
+        source = Path(folder) / "model.c"
+        source.write_text(fixed_model_source(plan, model, board))
+        objects += compile_sources(compiler, [source], includes=native_includes())
+        return _linked(compiler, board, objects, Path(folder))
+
+
+def library_sources() -> list[Path]:
+    """List the C files that firmware with a model in it shares with every other for the same core."""
+    of_files = {
+        native_dir() / "runtime" / name for name in ("model.c", "repack.c", "steps.c")
+    }  # what opens model files
+    return [path for path in native_sources() if path not in of_files] + sorted((native_dir() / "link").glob("*.c"))
+
+
+def board_definitions(board: Board) -> tuple[str, ...]:
+    """Return the macros by which a board's own files know it."""
+    return (
+        f'EQ_BOARD_NAME="{board.name}"',
+        f"EQ_BOARD_CLASS={board.board_class}",
+        f"EQ_CLOCK_HZ={board.clock_hz}",
+        f"EQ_BAUD={board.baud}",
+        *(f"EQ_PORT_{name}={value}" for name, value in board.port_values.items()),
+    )
+
+
+def _linked(compiler: Compiler, board: Board, objects: Sequence[Path], folder: Path) -> Firmware:
+    script, elf, listing = folder / "firmware.ld", folder / "firmware.elf", folder / "firmware.map"
+    script.write_text(linker_script(board))
+    libraries = ["-lgcc"] if compiler.name == "gcc" else []
+    call_compiler(
+        compiler,
+        [
+            *compiler.executable_flags,
+            *("-T", str(script), "-Wl,--gc-sections", f"-Wl,-Map={listing}"),
+            *map(str, objects),
+            *libraries,
+            *("-o", str(elf)),
+        ],
+        f"the firmware for {board.name}",
+    )
+    linked = _with_boot_crc(elf.read_bytes())
+    image = load_image(linked)
+    family = UF2_FAMILIES.get(board.pyocd_target)
+    return Firmware(
+        board=board.name,
+        compiler=compiler.identity,
+        elf=linked,
+        map=listing.read_text(),
+        bin=binary(image),
+        hex=intel_hex(image),
+        uf2=None if family is None else uf2(image, family),
+    )
+
+
+def _with_boot_crc(elf: bytes) -> bytes:
+    """Return the firmware with the CRC of its second boot stage filled in, where it has one."""
+    boot = sections(elf).get(".boot")
+    if boot is None:
+        return elf
+    if boot.bytes != _BOOT_BYTES + 4:
+        raise ToolchainError(f"the second boot stage was linked to {boot.bytes} bytes, {_BOOT_BYTES + 4} expected")
+    end = boot.offset + _BOOT_BYTES
+    return elf[:end] + struct.pack("<I", boot_crc(elf[boot.offset : end])) + elf[end + 4 :]
+
+
+def boot_crc(code: bytes) -> int:
+    """Return the CRC-32/MPEG-2, as the RP2040's ROM does: polynomial 0x04C11DB7, not reflected, begun with ones."""
+    crc = 0xFFFFFFFF
+    for byte in code:
+        crc ^= byte << 24
+        for _ in range(8):
+            crc = (crc << 1 ^ (0x04C11DB7 if crc & 0x80000000 else 0)) & 0xFFFFFFFF
+    return crc
