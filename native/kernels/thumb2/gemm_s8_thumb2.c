@@ -5,7 +5,7 @@
 #include "kernels/thumb2/requant_thumb2.h"
 
 enum { UNROLLED = 8 /* inputs of a turn of the loop */ };
-_Static_assert(EQ_TILE == 24, "the assembly has the distance of the second row's sums");
+_Static_assert(EQ_TILE == 16, "the assembly has the distance of the second row's sums");
 
 /* What the assembly below takes; it knows the offsets. */
 typedef struct product {
@@ -41,8 +41,8 @@ typedef struct product {
 #define STORE_2X3                 \
   "strd r4, r5, [r10]\n\t"        \
   "str r6, [r10, #8]\n\t"         \
-  "strd r7, r8, [r10, #96]\n\t"   \
-  "str r9, [r10, #104]\n\t"       \
+  "strd r7, r8, [r10, #64]\n\t"   \
+  "str r9, [r10, #72]\n\t"       \
   "adds r10, #12\n\t"             \
   "subs r1, r1, r3\n\t"           \
   "add r2, r2, r3, lsl #1\n\t"
@@ -50,7 +50,7 @@ typedef struct product {
 #define STEP_2X2 ROWS SECOND_CHANNEL FIRST_CHANNEL
 #define STORE_2X2                 \
   "strd r4, r5, [r10]\n\t"        \
-  "strd r7, r8, [r10, #96]\n\t"   \
+  "strd r7, r8, [r10, #64]\n\t"   \
   "adds r10, #8\n\t"              \
   "subs r1, r1, r3\n\t"           \
   "add r2, r2, r3\n\t"
@@ -164,8 +164,7 @@ void eq_gemm_s8_thumb2(int8_t *out, size_t out_stride, const int8_t *x, size_t x
         correct(sums, count, x, k, linear->weights_zero);
         if (second != NULL) correct(sums + EQ_TILE, count, second, k, linear->weights_zero);
       }
-      eq_requant_s8_thumb2(out + first, sums, first, count, linear);
-      if (second != NULL) eq_requant_s8_thumb2(out + out_stride + first, sums + EQ_TILE, first, count, linear);
+      eq_requant_s8_thumb2(out + first, second == NULL ? NULL : out + out_stride + first, sums, first, count, linear);
     }
   }
 }

@@ -6,10 +6,10 @@
 #include "edgeq/fixed_point.h"
 #include "kernels/kernels.h"
 
-enum { EQ_TILE = 24 /* channels whose sums wait on the stack */ };
+enum { EQ_TILE = 16 /* channels whose sums wait on the stack */ };
 
-/* eq_requant_s8. */
-void eq_requant_s8_thumb2(int8_t *restrict out, const int32_t *restrict sums, int32_t first, int32_t n,
+/* As eq_requant_s8 for one row, or for two when `second` is not NULL: its sums lie EQ_TILE further on. */
+void eq_requant_s8_thumb2(int8_t *out, int8_t *second, const int32_t *sums, int32_t first, int32_t n,
                           const eq_linear_s8 *linear);
 
 /* zero + eq_requant in mode double, shift = -right < 0. ASRS leaves the last bit that it drops in the carry: half of the
