@@ -33,7 +33,7 @@ def is_model(data: bytes) -> bool:
 
 def read_model(data: bytes) -> Plan:
     """Rebuild the plan. Raises ModelFormatError for damaged, truncated or newer files."""
-    header = _checked_header(data)
+    header = checked_header(data)
     try:
         return _read(data, header)
     except EdgeqError:
@@ -45,7 +45,8 @@ def read_model(data: bytes) -> Plan:
         raise ModelFormatError(f"the model file contradicts itself: {error!r}") from None
 
 
-def _checked_header(data: bytes) -> dict[str, Any]:
+def checked_header(data: bytes) -> dict[str, Any]:
+    """Return the header of a model file whose version and CRCs are right. Raises ModelFormatError for any other."""
     if not is_model(data):
         raise ModelFormatError("not a model file: it does not start with EQM1", hint="convert the source model first")
     if len(data) < layout.HEADER.size_bytes:

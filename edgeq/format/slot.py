@@ -6,6 +6,7 @@ An update header is the same record as a host sends it: its sequence is 0.
 
 from __future__ import annotations
 
+import hashlib
 import zlib
 from typing import Any
 
@@ -16,6 +17,7 @@ VERSION = 1
 FLAG_SIGNED = 1
 KEY_ID_BYTES = 8
 SIGNATURE_BYTES = 64
+RESERVED_BYTES = 68
 
 SLOT = Record(
     "slot",
@@ -34,7 +36,7 @@ SLOT = Record(
         Field("min_version", "u32", "models of a lower version are refused once this one is confirmed; 0 refuses none"),
         Field("payload_sha512", "u8", "SHA-512 of the model file", 64),
         Field("key_id", "u8", "first bytes of the SHA-512 of the public key; zero when not signed", KEY_ID_BYTES),
-        Field("reserved", "u8", "zero", 68),
+        Field("reserved", "u8", "zero", RESERVED_BYTES),
         Field("sequence", "u32", "one more than the other slot's; the device sets it"),
         Field("signature", "u8", "Ed25519 of all before the sequence; zero when not signed", SIGNATURE_BYTES),
         Field("header_crc", "u32", "CRC-32 of all before"),
@@ -55,3 +57,8 @@ def pack_slot(**values: Any) -> bytes:
     """Pack a header with its CRC."""
     header = SLOT.pack(**values, header_crc=0)[:-4]
     return header + zlib.crc32(header).to_bytes(4, "little")
+
+
+def key_id(public: bytes) -> bytes:
+    """Return the short name of a public key, which a signed update carries."""
+    return hashlib.sha512(public).digest()[:KEY_ID_BYTES]
