@@ -15,7 +15,7 @@ from edgeq.errors import ToolchainError, UsageError
 GCC = "arm-none-eabi-gcc"
 COMPILE_FLAGS = (
     "-std=c11", "-O2", "-ffreestanding", "-ffunction-sections", "-fdata-sections", "-fno-tree-loop-distribute-patterns",
-    "-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-DNDEBUG", "-mthumb",
+    "-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fno-merge-constants", "-DNDEBUG", "-mthumb",
 )  # fmt: skip
 _ZIG_IGNORES = "-fno-tree-loop-distribute-patterns"
 

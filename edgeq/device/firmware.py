@@ -53,15 +53,9 @@ def build_firmware(
     compiler is missing or fails, also for want of memory, and UsageError when no kernel of the core reads the model.
     """
     compiler = find_cross_compiler(board, toolchain=toolchain)
-    root = native_dir()
-    own = [
-        root / "firmware" / name
-        for name in ("counter.c", "fault.c", "fixed_model.c", "main.c", "memory.c", "startup.c")
-    ]
-    own += [root / "port/uart.c", *sorted((root / "port" / board.port).glob("*.c"))]
     objects = compile_sources(compiler, library_sources(), includes=native_includes())
     objects += compile_sources(
-        defining(compiler, (*board_definitions(board), *definitions)), own, includes=native_includes()
+        defining(compiler, (*board_definitions(board), *definitions)), own_sources(board), includes=native_includes()
     )
     with tempfile.TemporaryDirectory(prefix="edgeq-") as folder:
         source = Path(folder) / "model.c"
@@ -76,6 +70,14 @@ def library_sources() -> list[Path]:
         native_dir() / "runtime" / name for name in ("model.c", "repack.c", "steps.c")
     }  # what opens model files
     return [path for path in native_sources() if path not in of_files] + sorted((native_dir() / "link").glob("*.c"))
+
+
+def own_sources(board: Board) -> list[Path]:
+    """List the C files that know their board, of firmware with a model in it; they are linked behind the others."""
+    root = native_dir()
+    names = ("counter.c", "fault.c", "fixed_model.c", "main.c", "memory.c", "startup.c")
+    family = sorted((root / "port" / board.port).glob("*.c"))
+    return [*(root / "firmware" / name for name in names), root / "port/uart.c", *family]
 
 
 def board_definitions(board: Board) -> tuple[str, ...]:
