@@ -16,6 +16,17 @@ SshOption = Annotated[
     str | None,
     typer.Option("--ssh", metavar="USER@HOST[:PORT]", help="the real board, instead of its emulator"),
 ]
+PortOption = Annotated[
+    str | None,
+    typer.Option(
+        "--port",
+        metavar="PORT",
+        help="a serial port or URL, such as socket://HOST:PORT; found by itself if only one fits",
+    ),
+]
+SerialNumberOption = Annotated[
+    str | None, typer.Option("--serial-number", metavar="S", help="which of several USB devices of a kind")
+]
 JsonOption = Annotated[
     str | None, typer.Option("--json", metavar="FILE", help="write the report as JSON; - is standard output")
 ]

@@ -11,6 +11,7 @@ from typing import Any
 
 from edgeq.paths import write_bytes
 from edgeq.report.json_report import to_text
+from edgeq.report.table import printable
 
 
 def emit(report: Mapping[str, Any], show: Callable[[], None], *, json: str | None, quiet: bool) -> None:
@@ -22,6 +23,13 @@ def emit(report: Mapping[str, Any], show: Callable[[], None], *, json: str | Non
         write_bytes(Path(json), to_text(report).encode())
     if not quiet:
         show()
+
+
+def teller(*, json: str | None = None, quiet: bool = False) -> Callable[[str], None]:
+    """Return what prints a sentence at once, or nothing where standard output is for JSON or should stay quiet."""
+    if quiet or json == "-":
+        return lambda sentence: None
+    return lambda sentence: print(printable(sentence), flush=True)
 
 
 @contextmanager
