@@ -18,11 +18,7 @@ SshOption = Annotated[
 ]
 PortOption = Annotated[
     str | None,
-    typer.Option(
-        "--port",
-        metavar="PORT",
-        help="a serial port or URL, such as socket://HOST:PORT; found by itself if only one fits",
-    ),
+    typer.Option("--port", metavar="PORT", help="the board itself, at a serial port or URL such as socket://HOST:PORT"),
 ]
 SerialNumberOption = Annotated[
     str | None, typer.Option("--serial-number", metavar="S", help="which of several USB devices of a kind")
