@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Count the instructions of whole models on emulated Cortex-M cores, layer by layer.
 
-PYTHONPATH=tests python tests/native/model_counts.py CORE MODEL...     e.g. cortex-m4 kws_ref_int8.tflite; quantized models
+PYTHONPATH=tests python tests/native/model_counts.py CORE MODEL...     e.g. cortex-m4 kws_ref_int8.tflite
 """
 
 from __future__ import annotations
