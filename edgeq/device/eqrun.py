@@ -15,11 +15,12 @@ import numpy as np
 
 from edgeq.board import Board
 from edgeq.compile.measured import profile_of
-from edgeq.compile.plan import Plan, PlanPort
+from edgeq.compile.plan import Plan
+from edgeq.device.codes import pack_inputs, unpack_outputs
 from edgeq.device.counter import Counted, parse_report
 from edgeq.device.cycle_model import CORES, PACKAGE, find_tools, modelled_cycles
 from edgeq.device.machine import Ended, Machine
-from edgeq.errors import BadInputError, DeviceError, UsageError
+from edgeq.errors import DeviceError, UsageError
 from edgeq.ir.result import Profile, RunResult
 
 WARM_UP = 3  # runs before those that are timed
@@ -117,7 +118,7 @@ class EqrunDevice:
         stride = sum(plan.values[port.value].bytes for port in plan.outputs)
         rows = self._shaped(raw, len(samples), stride)
         return [
-            RunResult(_unpacked(plan, plan.outputs, row), tuple(int(crc) for crc in crcs_of_row))
+            RunResult(unpack_outputs(plan, row.tobytes()), tuple(int(crc) for crc in crcs_of_row))
             for row, crcs_of_row in zip(rows, step_crcs, strict=True)
         ]
 
@@ -126,23 +127,9 @@ class EqrunDevice:
             raise DeviceError(f"{self._machine.title}: {len(raw)} bytes of results, {rows * row_bytes} expected")
         return np.frombuffer(raw, np.uint8).reshape(rows, row_bytes)
 
-    def _packed(self, samples: Sequence[Sequence[np.ndarray]]) -> bytes:
-        plan = self._loaded
-        parts = []
-        for codes in samples:
-            for port, array in zip(plan.inputs, codes, strict=True):
-                value = plan.values[port.value]
-                if array.dtype != value.dtype.numpy or array.size * array.itemsize != value.bytes:
-                    raise BadInputError(
-                        f"input {port.name!r} is {array.dtype} {list(array.shape)}, the program takes "
-                        f"{value.dtype.numpy} {list(port.shape)}"
-                    )
-                parts.append(array.astype(array.dtype.newbyteorder("<"), copy=False).tobytes())
-        return b"".join(parts)
-
     def _command(self, samples: Sequence[Sequence[np.ndarray]], arguments: Sequence[str]) -> list[str]:
         """Write the input file and return the command that runs eqrun on it, with kernels that EDGEQ_ISA may name."""
-        packed, isa = self._packed(samples), os.environ.get("EDGEQ_ISA")
+        packed, isa = pack_inputs(self._loaded, samples), os.environ.get("EDGEQ_ISA")
         self._machine.write("in", packed)
         options = [*(["--input", "in"] if packed else []), *(["--isa", isa] if isa else [])]
         return [self._eqrun, self._model, "--check", *options, *arguments]
@@ -218,14 +205,3 @@ class EqrunDevice:
             runtime_bytes=int(report["runtime_bytes"]),
             notes=notes,
         )
-
-
-def _unpacked(plan: Plan, ports: Sequence[PlanPort], row: np.ndarray) -> tuple[np.ndarray, ...]:
-    arrays, start = [], 0
-    for port in ports:
-        value = plan.values[port.value]
-        stored = row[start : start + value.bytes].tobytes()
-        little = value.dtype.numpy.newbyteorder("<")
-        arrays.append(np.frombuffer(stored, little).astype(value.dtype.numpy).reshape(port.shape))
-        start += value.bytes
-    return tuple(arrays)
