@@ -93,8 +93,8 @@ typedef struct eq_device {
   eq_step_result *steps;  /* step_capacity of them */
   uint32_t step_capacity;
 
-  /* The model; without one runner is NULL and the rest 0. Its size, CRC-32 and version are those of the whole file as the
-   * host has it: the image that runs may lack metadata or hold the weights in another order. */
+  /* The model; without one runner is NULL and the rest 0. Its size, payload CRC and version are those that the header of
+   * the file tells, as the host has it: the image that runs may lack metadata or hold the weights in another order. */
   const eq_runner *runner;
   uint32_t model_bytes, model_crc, model_version;
   uint8_t active_slot; /* or EQ_NO_SLOT */

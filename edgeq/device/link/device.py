@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import replace
 from types import TracebackType
@@ -20,6 +19,7 @@ from edgeq.device.link.transport import Transport
 from edgeq.device.link.upload import Progress, upload
 from edgeq.device.update import Signer, update_header
 from edgeq.errors import DeviceError, UsageError
+from edgeq.format.read import checked_header
 from edgeq.ir.result import Profile, RunResult
 
 SLOWEST_MACS_PER_SECOND = 50_000  # of anything still alive: a Cortex-M0 at 16 MHz does twenty times that
@@ -162,4 +162,4 @@ class LinkDevice:
 def _holds(hello: Hello, model: bytes) -> bool:
     """Say whether a device runs exactly this model file."""
     ready = bool(hello.flags & Flags.MODEL_READY)
-    return ready and hello.model_bytes == len(model) and hello.model_crc == zlib.crc32(model)
+    return ready and (hello.model_bytes, hello.model_crc) == (len(model), checked_header(model)["payload_crc"])

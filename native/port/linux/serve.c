@@ -79,7 +79,7 @@ int eq_serve(const eq_runner *runner, const eq_header_record *file, const char *
       .step_capacity = steps,
       .runner = runner,
       .model_bytes = file == NULL ? 0 : file->file_bytes,
-      .model_crc = file == NULL ? 0 : eq_crc32(0, file, file->file_bytes),
+      .model_crc = file == NULL ? 0 : file->payload_crc,
       .model_version = file == NULL ? 0 : file->model_version,
       .active_slot = EQ_NO_SLOT,
   };
