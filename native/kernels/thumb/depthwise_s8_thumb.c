@@ -7,6 +7,9 @@
 enum { PIXELS = 2, MAX_ROWS = 3, MAX_COLUMNS = 3, INSTRUCTION = 2 /* bytes */ };
 _Static_assert(EQ_TILE == 16, "the assembly has the distance of the second pixel's sums");
 
+/* Inlined, these would all have their room on the stack at once. */
+#define OWN_FRAME __attribute__((noinline))
+
 /* What the assembly takes; it knows the offsets. */
 typedef struct taps {
   const int8_t *x;
@@ -108,8 +111,8 @@ SUMS(sum_two_columns, TWO_COLUMNS, "")
 SUMS(sum_three_columns, THREE_COLUMNS, "")
 
 /* The sums of n channels of one pixel, or of PIXELS neighbouring ones, under a window of at most 3x3 taps. */
-static void sum_short(int32_t *sums, const int8_t *x, const int8_t *w, int32_t n, const eq_depthwise_window *window,
-                      int32_t pixels) {
+static OWN_FRAME void sum_short(int32_t *sums, const int8_t *x, const int8_t *w, int32_t n,
+                                const eq_depthwise_window *window, int32_t pixels) {
   static void (*const one_pixel[])(taps *) = {NULL, sum_one_column, sum_two_columns, sum_three_columns};
   const int32_t row = pixels == PIXELS ? TWO_INSTRUCTIONS : ONE_INSTRUCTIONS * window->columns + ROW_INSTRUCTIONS;
   taps t = {
@@ -121,8 +124,8 @@ static void sum_short(int32_t *sums, const int8_t *x, const int8_t *w, int32_t n
 }
 
 /* The sums of n channels of one pixel under any window. */
-static void sum_any(int32_t *sums, const int8_t *x, const int8_t *w, int32_t n, const eq_depthwise_window *window,
-                    int32_t weights_zero) {
+static OWN_FRAME void sum_any(int32_t *sums, const int8_t *x, const int8_t *w, int32_t n,
+                              const eq_depthwise_window *window, int32_t weights_zero) {
   for (int32_t c = 0; c < n; c++, x++, w++) {
     int32_t sum = 0;
     for (int32_t row = 0; row < window->rows; row++) {

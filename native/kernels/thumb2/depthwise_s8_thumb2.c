@@ -7,6 +7,9 @@
 enum { PIXELS = 3 };
 _Static_assert(EQ_TILE == 16, "the assembly has the distances of the other pixels' sums");
 
+/* Inlined, these would all have their room on the stack at once. */
+#define OWN_FRAME __attribute__((noinline))
+
 /* What the assembly takes; it knows the offsets. */
 typedef struct taps {
   const int8_t *x;
@@ -117,8 +120,8 @@ SUM_ONE(sum_columns_2, TAP_1 TAP_2)
 SUM_ONE(sum_columns_3, TAP_1 TAP_2 TAP_3)
 
 /* The sums of n channels of one pixel under any window. */
-static void sum_any(int32_t *sums, const int8_t *x, const int8_t *w, int32_t n, const eq_depthwise_window *window,
-                    int32_t weights_zero) {
+static OWN_FRAME void sum_any(int32_t *sums, const int8_t *x, const int8_t *w, int32_t n,
+                              const eq_depthwise_window *window, int32_t weights_zero) {
   for (int32_t c = 0; c < n; c++) {
     int32_t sum = 0;
     for (int32_t row = 0; row < window->rows; row++) {
@@ -134,8 +137,8 @@ static void sum_any(int32_t *sums, const int8_t *x, const int8_t *w, int32_t n, 
 }
 
 /* The sums of n channels of one pixel, or of PIXELS neighbouring ones, under a window of at most 3x3 taps. */
-static void sum_short(int32_t *sums, const int8_t *x, const int8_t *w, int32_t n, const eq_depthwise_window *window,
-                      int32_t pixels) {
+static OWN_FRAME void sum_short(int32_t *sums, const int8_t *x, const int8_t *w, int32_t n,
+                                const eq_depthwise_window *window, int32_t pixels) {
   static void (*const columns[])(taps *) = {NULL, sum_columns_1, sum_columns_2, sum_columns_3};
   taps t = {
       .x = x, .w = w, .step = window->x_column, .x_row = window->x_row, .w_row = window->w_row,
