@@ -131,26 +131,6 @@ typedef struct finish {
   size_t out_stride;
 } finish;
 
-/* Requantize the sums of n neighbouring channels of one row, `first` being the first. */
-static EQ_NOINLINE void finish_row(int8_t *out, const int32_t *sums, int32_t first, int32_t n,
-                                                 const finish *f) {
-  const eq_linear_s8 *linear = f->linear;
-  const int32_t *bias = linear->bias + first, *multipliers = linear->multipliers + first;
-  const int8_t *shifts = linear->shifts + first;
-  const eq_codes codes = eq_codes_of(linear->zero, linear->act_min, linear->act_max);
-  const int32_t fours = f->way == EQ_WAY_SCALAR ? 0 : n / CHANNELS;
-#define FINISH(way)                                                                                    \
-  for (int32_t i = 0; i < fours; i++, sums += 4, bias += 4, multipliers += 4, shifts += 4, out += 4) { \
-    const eq_scale4 scale = eq_scale4_of(vldrwq_s32(multipliers), vldrbq_s32(shifts), way);            \
-    const int32x4_t y = eq_requant4(vaddq_s32(vldrwq_s32(sums), vldrwq_s32(bias)), scale, way);        \
-    vstrbq_s32(out, eq_code4(y, &codes));                                                              \
-  }
-  EQ_FOR_WAY(f->way, FINISH);
-#undef FINISH
-  const int32_t done = CHANNELS * fours;
-  if (done < n) eq_requant_s8(out, sums, first + done, n - done, linear);
-}
-
 /* Requantize the sums of m rows of four channels, `first` being the first, or of the last `n` of the layer. */
 static EQ_NOINLINE void finish_rows(int8_t *out, const int32_t *sums, int32_t m, int32_t first, int32_t n,
                                                   const finish *f) {
@@ -181,7 +161,7 @@ static EQ_NOINLINE void run_row(int8_t *out, const int8_t *row, int32_t k, const
   for (int32_t first = 0; first < n; first += ROW_CHANNELS) {
     const int32_t count = eq_min32(n - first, ROW_CHANNELS);
     w = sum_row(sums, row, w, (count + CHANNELS - 1) / CHANNELS, (k + BLOCK - 1) / BLOCK);
-    finish_row(out + first, sums, first, count, f);
+    eq_finish_mve(out + first, sums, first, count, f->linear, f->way);
   }
 }
 

@@ -14,6 +14,7 @@
 /* The instructions that turn a sum into a result, chosen once for all channels of a call. */
 typedef enum eq_way {
   EQ_WAY_UP,     /* mode double, no left shifts, negative results are clamped: nobody sees where their ties went */
+  EQ_WAY_AWAY,   /* mode double, right shifts only */
   EQ_WAY_DOUBLE, /* mode double, no left shifts */
   EQ_WAY_SINGLE, /* mode single, right shifts only */
   EQ_WAY_EXACT,  /* mode exact, right shifts only */
@@ -24,7 +25,9 @@ typedef enum eq_way {
 /* The way for a mode when no shift is above `largest`; `unseen` when negative results are clamped. */
 EQ_ALWAYS_INLINE eq_way eq_way_of(int32_t mode, int32_t largest, bool unseen) {
   if (mode == EQ_MODE_SHIFT) return EQ_WAY_SHIFT;
-  if (mode == EQ_MODE_DOUBLE) return largest > 0 ? EQ_WAY_SCALAR : unseen ? EQ_WAY_UP : EQ_WAY_DOUBLE;
+  if (mode == EQ_MODE_DOUBLE) {
+    return largest > 0 ? EQ_WAY_SCALAR : unseen ? EQ_WAY_UP : largest < 0 ? EQ_WAY_AWAY : EQ_WAY_DOUBLE;
+  }
   if (largest >= 0) return EQ_WAY_SCALAR;
   return mode == EQ_MODE_SINGLE ? EQ_WAY_SINGLE : EQ_WAY_EXACT;
 }
@@ -55,10 +58,11 @@ EQ_ALWAYS_INLINE eq_scale4 eq_scale4_of(int32x4_t multipliers, int32x4_t shifts,
  * are >= 0. */
 EQ_ALWAYS_INLINE int32x4_t eq_requant4(int32x4_t x, eq_scale4 c, eq_way way) {
   if (way == EQ_WAY_UP) return vrshlq_s32(vqrdmulhq_s32(x, c.multipliers), c.shifts);
-  if (way == EQ_WAY_DOUBLE) {
+  if (way == EQ_WAY_AWAY || way == EQ_WAY_DOUBLE) {
     /* A negative number less one rounds its ties down. high & shift has the sign of high where there is a shift. */
     const int32x4_t high = vqrdmulhq_s32(x, c.multipliers);
-    return vrshlq_s32(vaddq_s32(high, vshrq_n_s32(vandq_s32(high, c.shifts), 31)), c.shifts);
+    const int32x4_t shifted = way == EQ_WAY_AWAY ? high : vandq_s32(high, c.shifts);
+    return vrshlq_s32(vaddq_s32(high, vshrq_n_s32(shifted, 31)), c.shifts);
   }
   if (way == EQ_WAY_SINGLE) return vrshlq_s32(vqdmulhq_s32(x, c.multipliers), c.shifts);
   if (way == EQ_WAY_EXACT) {
@@ -91,6 +95,8 @@ EQ_ALWAYS_INLINE int32x4_t eq_code4(int32x4_t y, const eq_codes *codes) {
   do {                                      \
     if ((chosen) == EQ_WAY_UP) {            \
       work(EQ_WAY_UP);                      \
+    } else if ((chosen) == EQ_WAY_AWAY) {   \
+      work(EQ_WAY_AWAY);                    \
     } else if ((chosen) == EQ_WAY_DOUBLE) { \
       work(EQ_WAY_DOUBLE);                  \
     } else if ((chosen) == EQ_WAY_SINGLE) { \
@@ -101,5 +107,8 @@ EQ_ALWAYS_INLINE int32x4_t eq_code4(int32x4_t y, const eq_codes *codes) {
       work(EQ_WAY_SHIFT);                   \
     }                                       \
   } while (0)
+
+/* out[i] = clamp(zero + requant(bias + sums[i])) with the constants of channel first + i, for i < n: eq_requant_s8. */
+void eq_finish_mve(int8_t *out, const int32_t *sums, int32_t first, int32_t n, const eq_linear_s8 *linear, eq_way way);
 
 #endif
