@@ -12,9 +12,13 @@ import numpy as np
 from edgeq.board import Board
 from edgeq.compile.plan import Plan
 from edgeq.device.build import build_eqrun
+from edgeq.device.emulated import EmulatedDevice
 from edgeq.device.eqrun import EqrunDevice
+from edgeq.device.link.device import LinkDevice
+from edgeq.device.link.transport import open_transport
 from edgeq.device.machine import LocalMachine, Machine
 from edgeq.device.ssh import SshMachine
+from edgeq.errors import UsageError
 from edgeq.ir.result import Profile, RunResult
 
 
@@ -53,6 +57,7 @@ class Device(Protocol):
 def connect(
     board: Board,
     *,
+    port: str | None = None,
     ssh: str | None = None,
     toolchain: str | None = None,
     threads: int = 1,
@@ -60,11 +65,20 @@ def connect(
 ) -> Device:
     """Reach a board: the real one at ``ssh`` ("user@host[:port]"), otherwise its emulator; never this machine instead.
 
-    At most ``threads`` (1 to 4) share an inference.
+    A microcontroller is reached at ``port``, a serial device or a URL that pyserial opens, instead of by ``ssh``. On
+    Linux boards at most ``threads`` (1 to 4) share an inference.
 
     Raises ToolchainError when the compiler or emulator is missing, DeviceError when the board does not answer or has
     another architecture.
     """
+    if board.kind == "firmware":
+        if ssh is not None:
+            raise UsageError(f"{board.name} has no SSH server", hint="name the serial port that it is at with --port")
+        if threads > 1:
+            raise UsageError(f"{board.name} runs a model on one core", hint="leave out --threads")
+        return EmulatedDevice(board, toolchain=toolchain) if port is None else LinkDevice(board, open_transport(port))
+    if port is not None:
+        raise UsageError(f"{board.name} is not reached by a serial port", hint="name it with --ssh user@host")
     machine: Machine = LocalMachine(board) if ssh is None else SshMachine(board, ssh, options=ssh_options)
     try:
         return EqrunDevice(board, machine, build_eqrun(board, toolchain=toolchain).read_bytes(), threads=threads)

@@ -14,7 +14,9 @@ from edgeq.compile.plan import Plan
 from edgeq.device.cross import defining, find_cross_compiler
 from edgeq.device.elf import UF2_FAMILIES, binary, intel_hex, load_image, sections, uf2
 from edgeq.device.toolchain import Compiler, call_compiler, compile_sources, native_includes, native_sources
-from edgeq.emit.firmware import fixed_model_source, linker_script
+from edgeq.emit.c_source import used_steps
+from edgeq.emit.firmware import fixed_kernels, fixed_model_source, linker_script
+from edgeq.emit.native_sources import needed_files
 from edgeq.errors import ToolchainError
 from edgeq.paths import native_dir
 
@@ -53,7 +55,7 @@ def build_firmware(
     compiler is missing or fails, also for want of memory, and UsageError when no kernel of the core reads the model.
     """
     compiler = find_cross_compiler(board, toolchain=toolchain)
-    objects = compile_sources(compiler, library_sources(), includes=native_includes())
+    objects = compile_sources(compiler, _needed_sources(plan, board), includes=native_includes())
     objects += compile_sources(
         defining(compiler, (*board_definitions(board), *definitions)), own_sources(board), includes=native_includes()
     )
@@ -72,6 +74,15 @@ def library_sources() -> list[Path]:
     return [path for path in native_sources() if path not in of_files] + sorted((native_dir() / "link").glob("*.c"))
 
 
+def _needed_sources(plan: Plan, board: Board) -> list[Path]:
+    """List those of ``library_sources`` that a plan needs, in their order: the linker would drop the others anyway."""
+    folders = {native_dir() / "ops", native_dir() / "kernels"}
+    operators, kernels = needed_files(used_steps(plan), fixed_kernels(plan, board).values())
+    return [
+        path for path in library_sources() if path in operators or path in kernels or folders.isdisjoint(path.parents)
+    ]
+
+
 def own_sources(board: Board) -> list[Path]:
     """List the C files that know their board, of firmware with a model in it; they are linked behind the others."""
     root = native_dir()
@@ -82,12 +93,16 @@ def own_sources(board: Board) -> list[Path]:
 
 def board_definitions(board: Board) -> tuple[str, ...]:
     """Return the macros by which a board's own files know it."""
+    values = {f"EQ_PORT_{name}": value for name, value in board.port_values.items()}
+    if board.store is not None:
+        facts = ("origin", "bytes", "page_bytes", "write_bytes")
+        values |= {f"EQ_STORE_{name.upper()}": getattr(board.store, name) for name in facts}
     return (
         f'EQ_BOARD_NAME="{board.name}"',
         f"EQ_BOARD_CLASS={board.board_class}",
         f"EQ_CLOCK_HZ={board.clock_hz}",
         f"EQ_BAUD={board.baud}",
-        *(f"EQ_PORT_{name}={value}" for name, value in board.port_values.items()),
+        *(f"{name}={value:#x}u" if value > 9999 else f"{name}={value}" for name, value in values.items()),
     )
 
 

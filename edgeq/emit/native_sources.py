@@ -29,8 +29,7 @@ def needed_sources(steps: Iterable[str], functions: Collection[str] | None = Non
     without C source.
     """
     root = native_dir()
-    operators = _operator_files(root, steps)
-    kernels = _kernel_files(root, operators) if functions is None else _chosen_kernel_files(root, operators, functions)
+    operators, kernels = needed_files(steps, functions)
     homes = {
         path: f"{folder}/{path.name}" for folder, paths in (("ops", operators), ("kernels", kernels)) for path in paths
     }
@@ -46,6 +45,14 @@ def needed_sources(steps: Iterable[str], functions: Collection[str] | None = Non
             text = re.sub(r"\n{2,}", "\n", text)
         files[home] = _with_relative_includes(text, root, homes, home)
     return files
+
+
+def needed_files(steps: Iterable[str], functions: Collection[str] | None = None) -> tuple[list[Path], list[Path]]:
+    """Return the files of native/ops and those of native/kernels that ``needed_sources`` takes."""
+    root = native_dir()
+    operators = _operator_files(root, steps)
+    kernels = _kernel_files(root, operators) if functions is None else _chosen_kernel_files(root, operators, functions)
+    return operators, kernels
 
 
 def _with_relative_includes(text: str, root: Path, homes: Mapping[Path, str], home: str) -> str:

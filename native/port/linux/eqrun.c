@@ -26,7 +26,7 @@
 #include "threads.h"
 
 enum { EXIT_USAGE = 1, EXIT_NO_MEMORY = 3, EXIT_BAD_INPUT = 8, EXIT_STORAGE = 9 };
-enum { MAX_RUNS = 1000000 };
+enum { MAX_RUNS = 1000000, SLOT_BYTES = 1 << 20, SLOT_PAGE = 4096, MAX_SLOT_PAGES = 1 << 16 };
 
 /* A system call that no kernel has (it answers ENOSYS): native/port/qemu/count.c sees it and notes how many
  * instructions ran. The argument is the step about to run, the step count after the last, or CALIBRATE. */
@@ -41,9 +41,11 @@ typedef struct options {
   const char *profile;
   const char *isa;
   const char *serve;
+  const char *slots;
   uint32_t repeat;
   uint32_t warmup;
   uint32_t threads;
+  uint32_t slot_bytes;
   bool check;
   bool count;
 } options;
@@ -56,7 +58,7 @@ typedef struct bytes {
 static const char usage[] =
     "usage: eqrun MODEL.eqm [--input FILE] [--output FILE] [--crc FILE] [--profile FILE.json] [--repeat N] [--warmup N]\n"
     "             [--threads N] [--isa NAME] [--check] [--count]\n"
-    "       eqrun [MODEL.eqm] --serve BOARD [--isa NAME] [--check]\n"
+    "       eqrun [MODEL.eqm | --slots FILE [--slot-pages N]] --serve BOARD [--isa NAME] [--check]\n"
     "  --input FILE    samples, each all inputs in order as raw little-endian codes; zeros without it\n"
     "  --output FILE   where the outputs go, in the same form\n"
     "  --crc FILE      a 32-bit CRC of every step's outputs, for every sample\n"
@@ -65,6 +67,7 @@ static const char usage[] =
     "  --threads N     at most N threads (1 to 4, 1 without it) for the steps that the model lets be divided\n"
     "  --isa NAME      kernels to use instead of the fastest ones; EDGEQ_ISA does the same\n"
     "  --check         check the CRC of the whole model file first\n"
+    "  --slots FILE    a file that keeps two models, made when it is missing, each slot of N pages of 4096 bytes (256)\n"
     "  --serve BOARD   answer the edgeq link on standard input and output, under this board's name, until the input ends\n"
     "  --count         tell the emulator's instruction counter when a step starts; no times in the profile\n";
 
@@ -89,7 +92,7 @@ static uint32_t parse_number(const char *option, const char *text, uint32_t low,
 }
 
 static options parse_options(int argc, char **argv) {
-  options o = {.repeat = 1, .threads = 1, .isa = getenv("EDGEQ_ISA")};
+  options o = {.repeat = 1, .threads = 1, .slot_bytes = SLOT_BYTES, .isa = getenv("EDGEQ_ISA")};
   if (o.isa != NULL && *o.isa == '\0') o.isa = NULL;
   for (int i = 1; i < argc; i++) {
     const char *name = argv[i];
@@ -124,6 +127,10 @@ static options parse_options(int argc, char **argv) {
       o.isa = value;
     } else if (strcmp(name, "--serve") == 0) {
       o.serve = value;
+    } else if (strcmp(name, "--slots") == 0) {
+      o.slots = value;
+    } else if (strcmp(name, "--slot-pages") == 0) {
+      o.slot_bytes = SLOT_PAGE * parse_number(name, value, 2, MAX_SLOT_PAGES);
     } else if (strcmp(name, "--repeat") == 0) {
       o.repeat = parse_number(name, value, 1, MAX_RUNS);
     } else if (strcmp(name, "--warmup") == 0) {
@@ -311,18 +318,24 @@ static void write_profile(const eq_runner *runner, const options *o, uint64_t op
   finish(file, o->profile);
 }
 
+static int serve(const eq_runner *runner, const eq_header_record *file, const options *o) {
+  const int code = eq_serve(&(eq_served){o->serve, runner, file, o->slots, o->slot_bytes});
+  if (code != 0 && o->slots != NULL) fail(code, "cannot use '%s' for slots: %s", o->slots, strerror(errno));
+  return code;
+}
+
 int main(int argc, char **argv) {
   const options o = parse_options(argc, argv);
   eq_model model;
   eq_runner runner;
-  if (o.model == NULL) return eq_serve(NULL, NULL, o.serve);
+  if (o.model == NULL) return serve(NULL, NULL, &o);
   const uint64_t start = now_ns();
   open_model(&model, &o);
   const eq_header_record *file = model.header;
   repack(&model, &o);
   start_runner(&runner, &model, &o);
   const uint64_t open_ns = now_ns() - start;
-  if (o.serve != NULL) return eq_serve(&runner, file, o.serve);
+  if (o.serve != NULL) return serve(&runner, file, &o);
   eq_pool *pool = eq_pool_start(o.threads);
   if (pool == NULL) fail(EXIT_NO_MEMORY, "cannot start %" PRIu32 " threads", o.threads);
   if (o.threads > 1) runner.threads = eq_pool_threads(pool);
