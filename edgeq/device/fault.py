@@ -6,10 +6,12 @@ Bits of the fault status registers: Armv7-M Architecture Reference Manual B3.2.1
 
 from __future__ import annotations
 
-from typing import Protocol
+import warnings
 
-from edgeq.board import Board
+from edgeq.board import Board, board_names, load_board
 from edgeq.compile.plan import Plan
+from edgeq.device.link.client import LinkClient
+from edgeq.device.link.protocol import FaultRecord, Flags
 
 NO_STEP = 0xFFFFFFFF
 _EXCEPTIONS = {2: "NMI", 3: "HardFault", 4: "MemManage", 5: "BusFault", 6: "UsageFault", 7: "SecureFault"}
@@ -38,27 +40,24 @@ _CAUSES = (
 )
 
 
-class Fault(Protocol):
-    """What a device stores of a fault: native/LINK.md. Registers that a core does not have are 0."""
-
-    exception: int
-    step: int
-    tensor: int
-    pc: int
-    lr: int
-    xpsr: int
-    cfsr: int
-    hfsr: int
-    bfar: int
-    r0: int
-    r1: int
-    r2: int
-    r3: int
-    r12: int
-    sp: int
+def stored_fault(client: LinkClient, *, plan: Plan | None = None) -> list[str] | None:
+    """Return what ``describe_fault`` says of the fault that a device stored, None when its HELLO tells of none."""
+    hello = client.device
+    record = client.fault() if hello.flags & Flags.FAULT_STORED else None
+    if record is None:
+        return None
+    return describe_fault(record, plan=plan, board=load_board(hello.board) if hello.board in board_names() else None)
 
 
-def describe_fault(fault: Fault, *, plan: Plan | None = None, board: Board | None = None) -> list[str]:
+def warn_of_fault(client: LinkClient, *, plan: Plan | None = None) -> None:
+    """Warn of a stored fault; the device keeps it until it is told to forget it."""
+    lines = stored_fault(client, plan=plan)
+    if lines is not None:
+        forget = f"(edgeq slots --port {client.line.name} --clear-fault forgets it)"
+        warnings.warn("\n  ".join([*lines, forget]), stacklevel=2)
+
+
+def describe_fault(fault: FaultRecord, *, plan: Plan | None = None, board: Board | None = None) -> list[str]:
     """Return lines that say where a device failed, why, and with which registers.
 
     ``plan`` gives the layer and tensor their names; ``board`` says in which memory an address lies.
@@ -83,7 +82,7 @@ def fault_causes(cfsr: int) -> list[str]:
     return [text for bit, text in _CAUSES if cfsr >> bit & 1]
 
 
-def _layer(fault: Fault, plan: Plan | None) -> str:
+def _layer(fault: FaultRecord, plan: Plan | None) -> str:
     if fault.step == NO_STEP:
         return "the device failed outside of an inference"
     if plan is None or fault.step >= len(plan.steps):

@@ -13,6 +13,7 @@ from edgeq.board import Board
 from edgeq.compile.measured import profile_of
 from edgeq.compile.plan import Plan
 from edgeq.device.codes import output_bytes, pack_inputs, unpack_outputs
+from edgeq.device.fault import warn_of_fault
 from edgeq.device.link.client import Inference, LinkClient
 from edgeq.device.link.protocol import COUNTER_UNITS, Features, Flags, Hello, RunFlags
 from edgeq.device.link.transport import Transport
@@ -60,6 +61,7 @@ class LinkDevice:
         self.close()
 
     def load(self, plan: Plan, model: bytes) -> None:
+        warn_of_fault(self.client, plan=plan)
         if not _holds(self.client.device, model):
             hello = self.client.device
             if not hello.features & Features.SLOTS:

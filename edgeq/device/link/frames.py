@@ -65,6 +65,12 @@ class FrameReader:
         """The last bytes that were no reply, those of a frame that has not ended among them."""
         return bytes(self.strange + self._pending)
 
+    def take_strange(self) -> bytes:
+        """Return the bytes that were no reply and forget them; what may still become one stays."""
+        taken = bytes(self.strange)
+        self.strange.clear()
+        return taken
+
     def _keep(self, wire: bytes) -> None:
         self.strange += wire
         del self.strange[:-KEPT]

@@ -57,6 +57,10 @@ class Line:
         """The last bytes that were no reply."""
         return self._reader.received
 
+    def take_text(self) -> bytes:
+        """Return what came outside of replies since the last call, and forget it."""
+        return self._reader.take_strange()
+
     def call(self, command: Command, payload: bytes = b"", *, patience: float = 0.0) -> bytes:
         """Have a command done and return the payload of its answer; ``patience`` is how long that may take."""
         reply = self.ask(Request(command, payload), patience=patience)

@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""edgeq slots: what a connected device is and holds."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from edgeq.cli._options import BoardOption, JsonOption, PortOption, QuietOption, SerialNumberOption
+
+
+def command(
+    port: PortOption = None,
+    board: BoardOption = None,
+    serial_number: SerialNumberOption = None,
+    confirm: Annotated[bool, typer.Option("--confirm", help="keep the model that is on trial for good")] = False,
+    revert: Annotated[bool, typer.Option("--revert", help="give the active model up and run the other one")] = False,
+    clear_fault: Annotated[bool, typer.Option("--clear-fault", help="have the device forget a stored fault")] = False,
+    json: JsonOption = None,
+    quiet: QuietOption = False,
+) -> None:
+    """Show a device's firmware, its model, what its slots hold, and a fault that it stored.
+
+    Changes nothing without --confirm, --revert or --clear-fault; what is shown is then how things are after it.
+    """
+    from edgeq.cli._link import open_link
+    from edgeq.cli._output import emit, teller
+    from edgeq.device.link.protocol import Features
+    from edgeq.errors import UsageError
+    from edgeq.report.slots import show_slots, slots_report
+    from edgeq.report.table import make_console
+
+    if confirm and revert:
+        raise UsageError("--confirm keeps a model and --revert gives it up: choose one")
+    tell = teller(json=json, quiet=quiet)
+    with open_link(port=port, serial_number=serial_number, board=board, tell=tell) as link:
+        client, hello = link.client, link.hello
+        has_slots = bool(hello.features & Features.SLOTS)
+        if confirm or revert:
+            link.require_slots()
+        if confirm:
+            tell(f"slot {client.confirm()} is confirmed")
+            hello = client.hello()
+        if revert:
+            tell(f"slot {client.revert()} is given up; restarting")
+            hello = client.reboot()
+        if clear_fault:
+            client.fault(clear=True)
+        fault = None if clear_fault else link.fault
+        report = slots_report(hello, client.slots() if has_slots else None, port=link.url, fault=fault)
+    emit(report, lambda: show_slots(make_console(), report), json=json, quiet=quiet)
