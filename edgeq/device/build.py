@@ -102,7 +102,8 @@ def build_board(name: str, model: bytes, board: Board, folder: Path, *, toolchai
 
 
 def _port_objects(compiler: Compiler) -> list[Path]:
-    sources = [*native_dir().glob("port/linux/*.c"), *native_dir().glob("link/*.c")]
+    folders = ("port/linux", "link", "store")
+    sources = [path for folder in folders for path in native_dir().glob(f"{folder}/*.c")]
     return compile_sources(compiler, sorted(sources), includes=native_includes())
 
 
