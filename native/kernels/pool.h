@@ -27,6 +27,31 @@ enum { EQ_POOL_BLOCK = 32 }; /* channels whose sums or maxima wait on the stack 
     }                                                                                              \
   }
 
+/* The same for CPUs that take one element at a time: what is found of four channels stays in registers. */
+#define EQ_POOL_KERNEL_BY_FOUR(name, type, start, take, finish)                                    \
+  void name(type *out, const type *x, const eq_pool_window *w) {                                   \
+    const size_t pixel = (size_t)w->channels;                                                      \
+    const size_t next = w->x_row - (size_t)w->columns * pixel;                                     \
+    for (size_t first = 0; first < pixel; first += 4) {                                            \
+      const size_t n = pixel - first;                                                              \
+      const size_t second = n > 1 ? 1 : 0, third = n > 2 ? 2 : 0, fourth = n > 3 ? 3 : 0;          \
+      int32_t a = (start), b = (start), c = (start), d = (start);                                  \
+      const type *tap = x + first;                                                                 \
+      for (int32_t row = 0; row < w->rows; row++, tap += next) {                                   \
+        for (int32_t column = 0; column < w->columns; column++, tap += pixel) {                    \
+          a = take(a, tap[0]);                                                                     \
+          b = take(b, tap[second]);                                                                \
+          c = take(c, tap[third]);                                                                 \
+          d = take(d, tap[fourth]);                                                                \
+        }                                                                                          \
+      }                                                                                            \
+      const int32_t found[4] = {a, b, c, d};                                                       \
+      for (size_t i = 0; i < n && i < 4; i++) {                                                    \
+        out[first + i] = (type)eq_clamp32(finish(found[i], w), w->act_min, w->act_max);            \
+      }                                                                                            \
+    }                                                                                              \
+  }
+
 static inline int32_t eq_pool_sum(int32_t sum, int32_t x) { return sum + x; }
 
 /* Rounded to nearest, ties up or away from zero; |sum| + taps / 2 < 2^31. */

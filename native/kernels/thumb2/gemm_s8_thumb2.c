@@ -17,6 +17,7 @@ typedef struct product {
   const int8_t *end;     /* of x0 */
   int32_t *sums;         /* of the first channel; those of the second row lie EQ_TILE further on */
   int32_t groups;        /* of channels, >= 1 */
+  const int32_t *bias;   /* of the first channel */
 } product;
 
 /* One input of each row and channel: r0 and r1 are x0 and x1, r2 is w, r3 is k, r4 to r6 and r7 to r9 the sums of the rows.
@@ -37,6 +38,11 @@ typedef struct product {
   "mla r6, r10, r12, r6\n\t"          \
   "mla r9, r11, r12, r9\n\t"
 
+#define LOAD_2X3                 \
+  "ldm r10!, {r4, r5, r6}\n\t"   \
+  "mov r7, r4\n\t"               \
+  "mov r8, r5\n\t"               \
+  "mov r9, r6\n\t"
 #define STEP_2X3 ROWS SECOND_CHANNEL THIRD_CHANNEL FIRST_CHANNEL
 #define STORE_2X3                 \
   "strd r4, r5, [r10]\n\t"        \
@@ -47,6 +53,10 @@ typedef struct product {
   "subs r1, r1, r3\n\t"           \
   "add r2, r2, r3, lsl #1\n\t"
 
+#define LOAD_2X2             \
+  "ldm r10!, {r4, r5}\n\t"   \
+  "mov r7, r4\n\t"           \
+  "mov r8, r5\n\t"
 #define STEP_2X2 ROWS SECOND_CHANNEL FIRST_CHANNEL
 #define STORE_2X2                 \
   "strd r4, r5, [r10]\n\t"        \
@@ -56,6 +66,7 @@ typedef struct product {
   "add r2, r2, r3\n\t"
 
 /* r1 is 3 * k. */
+#define LOAD_1X4 "ldm r10!, {r4-r7}\n\t"
 #define STEP_1X4                     \
   "ldrsb r10, [r0], #1\n\t"          \
   "ldrsb r12, [r2, r3]\n\t"          \
@@ -73,19 +84,16 @@ typedef struct product {
   "add r2, r2, r1\n\t"
 
 /* Assembly, since compilers spill in these loops. */
-#define PRODUCTS(name, step, store)                                                     \
+#define PRODUCTS(name, load, step, store)                                                     \
   static __attribute__((naked, noinline)) void name(__attribute__((unused)) product *p) { \
     __asm__(                                                                            \
         "push {r0, r4-r11, lr}\n\t"                                                     \
         "ldr lr, [r0, #20]\n\t"                                                         \
         "ldm r0, {r0-r3}\n\t"                                                           \
         "1:\n\t"                                                                        \
-        "movs r4, #0\n\t"                                                               \
-        "movs r5, #0\n\t"                                                               \
-        "movs r6, #0\n\t"                                                               \
-        "movs r7, #0\n\t"                                                               \
-        "mov r8, #0\n\t"                                                                \
-        "mov r9, #0\n\t"                                                                \
+        "ldr r12, [sp]\n\t"                                                             \
+        "ldr r10, [r12, #32]\n\t" load                                                  \
+        "str r10, [r12, #32]\n\t"                                                       \
         "b 3f\n\t"                                                                      \
         "2:\n\t" step                                                                   \
         "3:\n\t"                                                                        \
@@ -109,19 +117,19 @@ typedef struct product {
         "bne 1b\n\t"                                                                    \
         "pop {r0, r4-r11, pc}");                                                        \
   }
-PRODUCTS(multiply_2x3, STEP_2X3, STORE_2X3)
-PRODUCTS(multiply_2x2, STEP_2X2, STORE_2X2)
-PRODUCTS(multiply_1x4, STEP_1X4, STORE_1X4)
+PRODUCTS(multiply_2x3, LOAD_2X3, STEP_2X3, STORE_2X3)
+PRODUCTS(multiply_2x2, LOAD_2X2, STEP_2X2, STORE_2X2)
+PRODUCTS(multiply_1x4, LOAD_1X4, STEP_1X4, STORE_1X4)
 
-static int32_t dot(const int8_t *x, const int8_t *w, int32_t k) {
-  int32_t sum = 0;
-  for (const int8_t *end = x + k; x < end;) sum += *x++ * *w++;
+static int32_t dot(int32_t sum, const int8_t *x, const int8_t *w, int32_t k) {
+  for (const int8_t *end = x + k; x < end;) sum = eq_add32(sum, *x++ * *w++);
   return sum;
 }
 
-/* The sums of n <= EQ_TILE channels of two rows, or of one when x1 is NULL. */
-static void multiply(int32_t *sums, const int8_t *x0, const int8_t *x1, const int8_t *w, int32_t n, int32_t k) {
-  product p = {x0, x1, w, k, x0 + k % UNROLLED, x0 + k, sums, 0};
+/* The sums, begun with the bias, of n <= EQ_TILE channels of two rows, or of one when x1 is NULL. */
+static void multiply(int32_t *sums, const int8_t *x0, const int8_t *x1, const int8_t *w, const int32_t *bias, int32_t n,
+                     int32_t k) {
+  product p = {x0, x1, w, k, x0 + k % UNROLLED, x0 + k, sums, 0, bias};
   int32_t done = 0;
   if (x1 == NULL) {
     p.x1 = (const int8_t *)(uintptr_t)(3 * (uint32_t)k);
@@ -135,13 +143,14 @@ static void multiply(int32_t *sums, const int8_t *x0, const int8_t *x1, const in
     if (p.groups > 0) multiply_2x3(&p);
     p.w = w + (size_t)(n - 2 * pairs) * (size_t)k;
     p.sums = sums + (n - 2 * pairs);
+    p.bias = bias + (n - 2 * pairs);
     p.groups = pairs;
     if (pairs > 0) multiply_2x2(&p);
   }
   for (; done < n; done++) {
     const int8_t *channel = w + (size_t)done * (size_t)k;
-    sums[done] = dot(x0, channel, k);
-    if (x1 != NULL) sums[EQ_TILE + done] = dot(x1, channel, k);
+    sums[done] = dot(bias[done], x0, channel, k);
+    if (x1 != NULL) sums[EQ_TILE + done] = dot(bias[done], x1, channel, k);
   }
 }
 
@@ -149,7 +158,7 @@ static void multiply(int32_t *sums, const int8_t *x0, const int8_t *x1, const in
 static void correct(int32_t *sums, int32_t n, const int8_t *x, int32_t k, int32_t weights_zero) {
   int32_t sum = 0;
   for (int32_t i = 0; i < k; i++) sum += x[i];
-  for (int32_t c = 0; c < n; c++) sums[c] -= weights_zero * sum;
+  for (int32_t c = 0; c < n; c++) sums[c] = eq_sub32(sums[c], weights_zero * sum);
 }
 
 void eq_gemm_s8_thumb2(int8_t *out, size_t out_stride, const int8_t *x, size_t x_stride, const int8_t *w, int32_t m,
@@ -159,7 +168,7 @@ void eq_gemm_s8_thumb2(int8_t *out, size_t out_stride, const int8_t *x, size_t x
     const int8_t *second = m > 1 ? x + x_stride : NULL;
     for (int32_t first = 0; first < n; first += EQ_TILE) {
       const int32_t count = eq_min32(n - first, EQ_TILE);
-      multiply(sums, x, second, w + (size_t)first * (size_t)k, count, k);
+      multiply(sums, x, second, w + (size_t)first * (size_t)k, linear->bias + first, count, k);
       if (linear->weights_zero != 0) {
         correct(sums, count, x, k, linear->weights_zero);
         if (second != NULL) correct(sums + EQ_TILE, count, second, k, linear->weights_zero);

@@ -6,7 +6,6 @@
 /* What the assembly takes; it knows the order. */
 typedef struct codes {
   const int32_t *sums; /* those of a second row lie EQ_TILE further on */
-  const int32_t *bias;
   const int32_t *multipliers;
   const int8_t *shifts;
   int8_t *out;
@@ -27,11 +26,10 @@ _Static_assert(EQ_TILE == 16, "the assembly has the distance of the second row's
   "adds r11, r11, r11\n\t"                 \
   "adc lr, lr, lr\n\t"                     \
   "asrs lr, lr, r8\n\t"
-/* The code of sum x. */
-#define CODE(x, round, to)                 \
-  "add " x ", " x ", r9\n\t"               \
-  "smull r11, lr, " x ", r10\n\t" round    \
-  "adc lr, lr, r7\n\t"                     \
+/* The code of the sum in r12. */
+#define CODE(round, to)                    \
+  "smull r11, lr, r12, r10\n\t" round      \
+  "adc lr, lr, r6\n\t"                     \
   "ssat lr, #8, lr\n\t"                    \
   "strb lr, [" to "], #1\n\t"
 
@@ -41,32 +39,30 @@ _Static_assert(EQ_TILE == 16, "the assembly has the distance of the second row's
   static __attribute__((naked, noinline)) const int32_t *name(__attribute__((unused)) const codes *c) { \
     __asm__(                                                                                  \
         "push {r4-r11, lr}\n\t"                                                               \
-        "ldm r0, {r0-r7}\n\t"                                                                 \
+        "ldm r0, {r0-r6}\n\t"                                                                 \
         "1:\n\t"                                                                              \
-        "ldrsb r8, [r3], #1\n\t"                                                              \
-        "ldr r9, [r1], #4\n\t"                                                                \
-        "ldr r10, [r2], #4\n\t"                                                               \
+        "ldrsb r8, [r2], #1\n\t"                                                              \
+        "ldr r10, [r1], #4\n\t"                                                               \
         "rsbs r8, r8, #0\n\t"                                                                 \
         "ble 2f\n\t" second_row                                                               \
         "ldr r12, [r0], #4\n\t" last_row                                                      \
-        "cmp r0, r6\n\t"                                                                      \
+        "cmp r0, r5\n\t"                                                                      \
         "bne 1b\n\t"                                                                          \
         "2:\n\t"                                                                              \
         "pop {r4-r11, pc}");                                                                  \
   }
-#define SECOND(round) "ldr r12, [r0, #64]\n\t" CODE("r12", round, "r5")
-CODES(double_one, "", CODE("r12", ROUND_DOUBLE, "r4"))
-CODES(double_two, SECOND(ROUND_DOUBLE), CODE("r12", ROUND_DOUBLE, "r4"))
-CODES(single_one, "", CODE("r12", ROUND_SINGLE, "r4"))
-CODES(single_two, SECOND(ROUND_SINGLE), CODE("r12", ROUND_SINGLE, "r4"))
+#define SECOND(round) "ldr r12, [r0, #64]\n\t" CODE(round, "r4")
+CODES(double_one, "", CODE(ROUND_DOUBLE, "r3"))
+CODES(double_two, SECOND(ROUND_DOUBLE), CODE(ROUND_DOUBLE, "r3"))
+CODES(single_one, "", CODE(ROUND_SINGLE, "r3"))
+CODES(single_two, SECOND(ROUND_SINGLE), CODE(ROUND_SINGLE, "r3"))
 
 /* Any bounds and shifts. */
 static void run(int8_t *restrict out, const int32_t *restrict sums, int32_t first, int32_t n, const eq_linear_s8 *linear,
                 int32_t mode) {
   const int32_t zero = linear->zero, low = linear->act_min, high = linear->act_max;
   for (int32_t i = 0, c = first; i < n; i++, c++) {
-    const int32_t x = eq_add32(sums[i], linear->bias[c]);
-    out[i] = (int8_t)eq_clamp32(eq_scale(x, linear->multipliers[c], linear->shifts[c], mode, zero), low, high);
+    out[i] = (int8_t)eq_clamp32(eq_scale(sums[i], linear->multipliers[c], linear->shifts[c], mode, zero), low, high);
   }
 }
 
@@ -86,8 +82,8 @@ void eq_requant_s8_thumb2(int8_t *out, int8_t *second, const int32_t *sums, int3
   for (int32_t i = 0; i < n; i++) {
     const int32_t c = first + i;
     const codes from = {
-        .sums = sums + i, .bias = linear->bias + c, .multipliers = linear->multipliers + c, .shifts = linear->shifts + c,
-        .out = out + i, .second = second == NULL ? NULL : second + i, .end = sums + n, .zero = linear->zero,
+        .sums = sums + i, .multipliers = linear->multipliers + c, .shifts = linear->shifts + c, .out = out + i,
+        .second = second == NULL ? NULL : second + i, .end = sums + n, .zero = linear->zero,
     };
     const int32_t *stopped;
     if (mode == EQ_MODE_DOUBLE) {

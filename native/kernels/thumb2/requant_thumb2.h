@@ -8,7 +8,8 @@
 
 enum { EQ_TILE = 16 /* channels whose sums wait on the stack */ };
 
-/* As eq_requant_s8 for one row, or for two when `second` is not NULL: its sums lie EQ_TILE further on. */
+/* As eq_requant_s8, but the sums have their bias, for one row or for two when `second` is not NULL: its sums lie EQ_TILE
+ * further on. */
 void eq_requant_s8_thumb2(int8_t *out, int8_t *second, const int32_t *sums, int32_t first, int32_t n,
                           const eq_linear_s8 *linear);
 
