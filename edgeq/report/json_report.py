@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from typing import Any
 
 from edgeq.analysis.accuracy import Accuracy, Comparison
@@ -255,7 +256,7 @@ def _port(plan: Plan, port: PlanPort) -> dict[str, Any]:
 
 def boards_report(boards: Iterable[Board]) -> dict[str, Any]:
     """Return the edgeq.boards/1 report."""
-    return {"schema": "edgeq.boards/1", "boards": [dict(vars(board)) for board in boards]}
+    return {"schema": "edgeq.boards/1", "boards": [asdict(board) for board in boards]}
 
 
 def ops_report(operators: Mapping[str, Iterable[str]]) -> dict[str, Any]:

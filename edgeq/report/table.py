@@ -310,7 +310,7 @@ def describe_difference(verification: Verification, *, against: str) -> str:
 def show_boards(console: Console, boards: Sequence[Board]) -> None:
     """Print all boards in a table, or one with everything about it."""
     if len(boards) == 1:
-        facts(console, [(name, "-" if value in (None, "") else str(value)) for name, value in vars(boards[0]).items()])
+        facts(console, board_facts(boards[0]))
         return
     table(
         console,
@@ -323,12 +323,26 @@ def show_boards(console: Console, boards: Sequence[Board]) -> None:
                 board.isa,
                 board.cores or "-",
                 f"{board.clock_hz / 1e6:,.0f} MHz" if board.clock_hz else "-",
-                f"{board.ram_bytes / 2**20:,.0f} MiB" if board.ram_bytes else "-",
+                _binary(board.ram_bytes) if board.ram_bytes else "-",
                 board.emulator or "-",
             )
             for board in boards
         ),
     )
+
+
+def board_facts(board: Board) -> list[tuple[str, str]]:
+    """Say what is known of a board, in rows of a name and a text; registers are for its firmware alone."""
+    known = {name: value for name, value in vars(board).items() if value not in (None, "", ())}
+    known.pop("port_values")
+    regions = known.pop("memory", ())
+    rows = [(name, ", ".join(value) if isinstance(value, tuple) else str(value)) for name, value in known.items()]
+    return rows + [(region.name, f"{size(region.bytes)} at {region.origin:#010x}") for region in regions]
+
+
+def _binary(number: int) -> str:
+    """Write a memory's size in the largest unit that leaves no fraction to speak of."""
+    return f"{number / 2**20:,.0f} MiB" if number >= 2**20 else f"{number / 2**10:,.0f} KiB"
 
 
 def show_ops(console: Console, operators: Mapping[str, Sequence[str]]) -> None:

@@ -192,7 +192,7 @@ def test_diff_of_models_and_of_profiles(small: Path, tmp_path: Path, capsys: pyt
 def test_build_writes_c_source(small: Path, tmp_path: Path) -> None:
     folder = tmp_path / "c"
     assert call("build", small, "--aot", "-o", folder) == 0
-    assert (folder / "small.c").is_file()
+    assert (folder / "src" / "small.c").is_file()
     assert (folder / "CMakeLists.txt").is_file()
 
 
