@@ -310,13 +310,22 @@ def load(path: str | Path) -> Model:
     return Model(read_plan(data, Path(path)), data)
 
 
-def connect(board: str, *, ssh: str | None = None, toolchain: str | None = None, threads: int = 1) -> Session:
-    """Open a board: its emulator, or with ``ssh`` ("user@host[:port]") the real one. Use it as a context manager.
+def connect(
+    board: str,
+    *,
+    port: str | None = None,
+    ssh: str | None = None,
+    toolchain: str | None = None,
+    threads: int = 1,
+) -> Session:
+    """Open a board: its emulator, or the real one. Use it as a context manager.
 
-    At most ``threads`` (1 to 4) share an inference. Raises UsageError for an unknown board, DeviceError when nothing
-    answers; it never falls back to this machine.
+    A real microcontroller is at ``port``, a serial device or a URL that pyserial opens; Linux boards are reached by
+    ``ssh`` ("user@host[:port]"), where at most ``threads`` (1 to 4) share an inference. Raises UsageError for an
+    unknown board, DeviceError when nothing answers; it never falls back to this machine.
     """
-    device = connect_device(load_board(board), ssh=ssh, toolchain=toolchain, threads=check_threads(threads))
+    profile = load_board(board)
+    device = connect_device(profile, port=port, ssh=ssh, toolchain=toolchain, threads=check_threads(threads))
     return Session(device)
 
 

@@ -13,6 +13,8 @@ from edgeq import api
 from edgeq.analysis.profiling import profile
 from edgeq.analysis.samples import Runner
 from edgeq.board import load_board
+from edgeq.device.link.client import LinkClient
+from edgeq.device.link.transport import open_transport
 from edgeq.errors import UsageError
 from edgeq.ir.result import Profile, RunResult
 
@@ -37,7 +39,13 @@ class Engine:
 
 @contextmanager
 def open_engine(
-    model: api.Model, *, board: str | None, ssh: str | None = None, toolchain: str | None = None, threads: int = 1
+    model: api.Model,
+    *,
+    board: str | None,
+    port: str | None = None,
+    ssh: str | None = None,
+    toolchain: str | None = None,
+    threads: int = 1,
 ) -> Iterator[Engine]:
     """Open the board with the model on it; without a board, or for the host, the native runtime here.
 
@@ -45,18 +53,30 @@ def open_engine(
     """
     if ssh is not None and board is None:
         raise UsageError("--ssh needs --board: it says what to build for")
-    if ssh is None and (board is None or load_board(board).kind == "host"):
+    if port is None and ssh is None and (board is None or load_board(board).kind == "host"):
         model.threads = threads
         yield _host(model)
         return
     assert board is not None
-    with api.connect(board, ssh=ssh, toolchain=toolchain, threads=threads) as session:
+    place = port or ssh
+    with api.connect(board, port=port, ssh=ssh, toolchain=toolchain, threads=threads) as session:
         session.load(model)
         yield Engine(
-            f"{board} at {ssh}" if ssh is not None else f"{board} (emulated)",
+            f"{board} (emulated)" if place is None else f"{board} at {place}",
             lambda feeds, crcs: session.run_many(feeds, crcs=crcs),
             lambda codes, inferences: session.profile(codes, inferences=inferences),
         )
+
+
+def board_at(port: str | None, board: str | None) -> str | None:
+    """Return the board that is meant: the one named, else the one that answers at ``port``, if that is given."""
+    if port is None or board is not None:
+        return board
+    client = LinkClient(open_transport(port))
+    try:
+        return client.hello().board
+    finally:
+        client.close()
 
 
 def _host(model: api.Model) -> Engine:

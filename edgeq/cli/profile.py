@@ -13,6 +13,7 @@ from edgeq.cli._options import (
     HtmlOption,
     JsonOption,
     ModelArgument,
+    PortOption,
     QuietOption,
     SshOption,
     ThreadsOption,
@@ -23,6 +24,7 @@ from edgeq.cli._options import (
 def command(
     model: ModelArgument,
     board: BoardOption = None,
+    port: PortOption = None,
     ssh: SshOption = None,
     toolchain: ToolchainOption = None,
     threads: ThreadsOption = 1,
@@ -39,7 +41,7 @@ def command(
 ) -> None:
     """Measure each layer on a board or here; an emulator counts instructions, models cycles and never tells time."""
     from edgeq.cli._arrays import codes_of, zero_codes
-    from edgeq.cli._engine import open_engine
+    from edgeq.cli._engine import board_at, open_engine
     from edgeq.cli._model import open_model
     from edgeq.cli._output import emit
     from edgeq.cli._paths import naming, require_new_files
@@ -51,12 +53,13 @@ def command(
     from edgeq.report.trace import trace_text
 
     require_new_files([json, html, trace], inputs=[model, data])
+    board = board_at(port, board)
     opened = open_model(model, board=board)
     with naming(data):
         codes = zero_codes(opened) if data is None else next(codes_of(opened, data, limit=1), None)
     if codes is None:
         raise BadInputError(f"{data} holds fewer samples than one inference takes")
-    with open_engine(opened, board=board, ssh=ssh, toolchain=toolchain, threads=threads) as engine:
+    with open_engine(opened, board=board, port=port, ssh=ssh, toolchain=toolchain, threads=threads) as engine:
         found = engine.profile(codes, inferences)
     written = {} if html is None else {html: profile_page(found, opened.plan).encode()}
     if trace is not None:

@@ -12,6 +12,7 @@ from edgeq.cli._options import (
     BoardOption,
     JsonOption,
     ModelArgument,
+    PortOption,
     QuietOption,
     SshOption,
     ThreadsOption,
@@ -22,6 +23,7 @@ from edgeq.cli._options import (
 def command(
     model: ModelArgument,
     board: BoardOption = None,
+    port: PortOption = None,
     ssh: SshOption = None,
     toolchain: ToolchainOption = None,
     threads: ThreadsOption = 1,
@@ -40,7 +42,7 @@ def command(
     from edgeq.analysis.compare import random_inputs
     from edgeq.analysis.compare import verify as compare
     from edgeq.cli._arrays import codes_of
-    from edgeq.cli._engine import open_engine, twin
+    from edgeq.cli._engine import board_at, open_engine, twin
     from edgeq.cli._model import open_model
     from edgeq.cli._output import emit, progress
     from edgeq.cli._paths import naming, require_new_files
@@ -50,12 +52,13 @@ def command(
     from edgeq.runtime.reference import reference_tensors
 
     require_new_files([json], inputs=[model, data])
+    board = board_at(port, board)
     opened = open_model(model, board=board)
     plan = opened.plan
     feeds = random_inputs(plan, count=inputs, seed=seed) if data is None else codes_of(opened, data, limit=inputs)
     with (
         naming(data),
-        open_engine(opened, board=board, ssh=ssh, toolchain=toolchain, threads=threads) as engine,
+        open_engine(opened, board=board, port=port, ssh=ssh, toolchain=toolchain, threads=threads) as engine,
         progress("comparing", total=inputs, quiet=quiet) as seen,
     ):
         result = compare(

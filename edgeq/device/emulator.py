@@ -86,7 +86,7 @@ class Emulator:
         """
         hz = self._board.clock_hz
         assert hz is not None
-        return 1e9 / 2**COUNT_SHIFT * hz / (self._board.emulator_clock_hz or hz)
+        return 1e9 / (1 << COUNT_SHIFT) * hz / (self._board.emulator_clock_hz or hz)
 
     def check(self) -> None:
         """Raise DeviceError unless the emulator still runs."""
