@@ -18,13 +18,7 @@ typedef struct channels {
   int32_t at; /* 4 * channel, from -4 * n to 0 */
 } channels;
 
-/* x = sum + bias and m are xh * 2^16 + xl and mh * 2^16 + ml with 0 <= xl, ml < 2^16, |xh| <= 2^15 and 0 <= mh < 2^15, so
- * that all four products fit 32 bits, as do the sums
- *     u = xh * ml + (xl * ml >> 16),  |u| < 2^31: xh * ml <= (2^15 - 1) (2^16 - 1), and
- *     v = xl * mh + (u & 0xFFFF) < 2^31;
- * x * m is ((xh * mh + (u >> 16)) << 32) + (v << 16), less than 2^16 left out. Its upper part from bit 31 on is
- * 2 (xh * mh + (u >> 16)) + (v >> 15); the last bit that LSRS drops of v, bit 30 of x * m, is then in the carry. */
-#define HIGH_PRODUCT             \
+#define SUM_AND_MULTIPLIER       \
   "1:\n\t"                       \
   "mov r0, r11\n\t"              \
   "asrs r5, r7, #2\n\t"          \
@@ -39,28 +33,7 @@ typedef struct channels {
   "mov r3, r10\n\t"              \
   "adds r3, r3, r7\n\t"          \
   "ldrh r2, [r3]\n\t"            \
-  "ldrh r3, [r3, #2]\n\t"        \
-  "uxth r4, r1\n\t"              \
-  "asrs r1, r1, #16\n\t"         \
-  "mov r5, r2\n\t"               \
-  "muls r5, r4, r5\n\t"          \
-  "muls r2, r1, r2\n\t"          \
-  "muls r4, r3, r4\n\t"          \
-  "muls r3, r1, r3\n\t"          \
-  "lsrs r5, r5, #16\n\t"         \
-  "adds r2, r2, r5\n\t"          \
-  "uxth r5, r2\n\t"              \
-  "adds r4, r4, r5\n\t"          \
-  "asrs r2, r2, #16\n\t"         \
-  "adds r3, r3, r2\n\t"          \
-  "adds r3, r3, r3\n\t"          \
-  "lsrs r4, r4, #15\n\t"
-/* Rounded by the carry; a negative number less one rounds its ties down. */
-#define ROUND_DOUBLE             \
-  "adcs r3, r3, r4\n\t"          \
-  "asrs r5, r3, #31\n\t"         \
-  "adds r3, r3, r5\n\t"
-#define ROUND_SINGLE "adds r3, r3, r4\n\t"
+  "ldrh r3, [r3, #2]\n\t"
 
 /* Codes of channels from `at` on as long as shifts are below 0; returns where it stopped. ASRS leaves the last bit that it
  * drops in the carry, which ADCS adds as half of the last place. */
@@ -76,7 +49,7 @@ typedef struct channels {
             "ldm r0!, {r1, r2, r3}\n\t"                                                             \
             "mov lr, r1\n\t"                                                                        \
             "mov r7, r3\n\t"                                                                        \
-            "push {r2}\n\t" HIGH_PRODUCT round                                                      \
+            "push {r2}\n\t" SUM_AND_MULTIPLIER EQ_THUMB_PRODUCT round                                                      \
             "asrs r3, r3, r0\n\t"                                                                   \
             "adcs r3, r3, r6\n\t"                                                                   \
             "cmp r3, r12\n\t"                                                                       \
@@ -89,18 +62,14 @@ typedef struct channels {
             "adds r7, r7, #4\n\t"                                                                   \
             "bne 1b\n\t"                                                                            \
             "b 4f\n\t"                                                                              \
-            "3:\n\t" /* 0 for a number below, the range for one above */                            \
-            "asrs r3, r3, #31\n\t"                                                                  \
-            "mov r5, r12\n\t"                                                                       \
-            "bics r5, r5, r3\n\t"                                                                   \
-            "mov r3, r5\n\t"                                                                        \
-            "b 2b\n\t"                                                                              \
+            "3:\n\t" EQ_THUMB_CLAMP                                                                 \
+            "b 2b\n\t"                                                                            \
             "4:\n\t"                                                                                \
             "mov r0, r7\n\t"                                                                        \
             "add sp, #4\n\t" EQ_THUMB_END);                                                         \
   }
-REQUANT(requant_double, ROUND_DOUBLE)
-REQUANT(requant_single, ROUND_SINGLE)
+REQUANT(requant_double, EQ_THUMB_ROUND_DOUBLE)
+REQUANT(requant_single, EQ_THUMB_ROUND_SINGLE)
 
 void eq_requant_s8_thumb(int8_t *restrict out, const int32_t *restrict sums, int32_t first, int32_t n,
                          const eq_linear_s8 *linear) {
