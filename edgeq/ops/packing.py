@@ -14,11 +14,17 @@ LONGEST_CHAIN = 255
 
 @dataclass(frozen=True)
 class Layout:
-    """Output channels in groups of ``channels``, inputs in blocks of ``depth``."""
+    """Output channels in groups of ``channels``, inputs in blocks of ``depth``.
+
+    ``order`` is the order of a block's weights, numbered channel by channel; empty for that order itself.
+    """
 
     name: str
     channels: int
     depth: int
+    head_bytes: int = 4  # of a channel
+    tail_bytes: int = 0  # of the matrix
+    order: tuple[int, ...] = ()
 
 
 LAYOUTS = {  # the keys are permanent codes of the model file
@@ -26,9 +32,11 @@ LAYOUTS = {  # the keys are permanent codes of the model file
     2: Layout("c8k4", 8, 4),  # NEON dot products, AVX2
     3: Layout("c8k8", 8, 8),  # NEON 8-bit matrix products
     4: Layout("c16k4", 16, 4),  # AVX-512 VNNI
+    5: Layout("c2k4", 2, 4, head_bytes=0, tail_bytes=4, order=(0, 4, 2, 6, 1, 5, 3, 7)),  # Cortex-M with DSP
 }
 LAYOUT_NAMES = {PORTABLE: "portable", **{code: layout.name for code, layout in LAYOUTS.items()}}
 _CHAINED = 1  # the layout whose head says how many products may be chained
+_DSP = 5
 
 
 def layout_code(name: str) -> int:
@@ -39,15 +47,17 @@ def layout_code(name: str) -> int:
 def reads_layout(board: str, layout: int) -> bool:
     """Say whether a board whose fastest kernels read the layout called ``board`` has kernels for another one.
 
-    On ARM every ISA builds on those whose layouts have lower codes.
+    On ARM every ISA that runs Linux builds on those whose layouts have lower codes.
     """
-    return layout <= layout_code(board)
+    code = layout_code(board)
+    return layout in (PORTABLE, _DSP) if code == _DSP else layout <= code
 
 
 def packed_bytes(layout: int, n: int, k: int) -> int:
     """Return the size of an n x k matrix in a layout that is not portable."""
     form = LAYOUTS[layout]
-    return -(-n // form.channels) * form.channels * (4 + -(-k // form.depth) * form.depth)
+    depth = -(-k // form.depth) * form.depth
+    return -(-n // form.channels) * form.channels * (form.head_bytes + depth) + form.tail_bytes
 
 
 def pack_weights(weights: np.ndarray, layout: int) -> np.ndarray:
@@ -57,20 +67,25 @@ def pack_weights(weights: np.ndarray, layout: int) -> np.ndarray:
     groups, blocks = -(-n // form.channels), -(-k // form.depth)
     padded = np.zeros((groups * form.channels, blocks * form.depth), np.int8)
     padded[:n, :k] = weights
-    heads = np.zeros((groups, form.channels), "<i4")
+    heads = np.zeros((groups, form.channels if form.head_bytes else 0), "<i4")
     if layout == _CHAINED:
         heads[:, 0] = _gemm_chains(padded.reshape(groups, form.channels, -1))
-    else:
+    elif form.head_bytes:
         heads[:] = padded.astype(np.int64).sum(axis=1).reshape(groups, -1)
     blocked = padded.reshape(groups, form.channels, blocks, form.depth).transpose(0, 2, 1, 3)
-    return np.concatenate([heads.view(np.int8).reshape(groups, -1), blocked.reshape(groups, -1)], axis=1).reshape(-1)
+    if form.order:
+        blocked = blocked.reshape(groups, blocks, -1)[:, :, list(form.order)]
+    body = np.concatenate([heads.view(np.int8).reshape(groups, -1), blocked.reshape(groups, -1)], axis=1)
+    return np.concatenate([body.reshape(-1), np.zeros(form.tail_bytes, np.int8)])
 
 
 def unpack_weights(packed: np.ndarray, layout: int, n: int, k: int) -> np.ndarray:
     """Return the weights (n, k) int8 of ``pack_weights``."""
     form = LAYOUTS[layout]
     groups, blocks = -(-n // form.channels), -(-k // form.depth)
-    body = packed.reshape(groups, -1)[:, 4 * form.channels :]
+    body = packed[: packed.size - form.tail_bytes].reshape(groups, -1)[:, form.head_bytes * form.channels :]
+    if form.order:
+        body = body.reshape(groups, blocks, -1)[:, :, np.argsort(form.order)]
     blocked = body.reshape(groups, blocks, form.channels, form.depth).transpose(0, 2, 1, 3)
     return np.ascontiguousarray(blocked.reshape(groups * form.channels, -1)[:n, :k])
 

@@ -34,23 +34,25 @@ void eq_pack_weights(int8_t *to, const int8_t *w, uint32_t layout, int32_t n, in
     const int8_t *rows = w + (size_t)first * (size_t)k;
     const int32_t present = n - first < l.channels ? n - first : l.channels;
     int32_t *head = (int32_t *)(void *)to;
-    to += 4 * (size_t)l.channels;
-    for (int32_t c = 0; c < l.channels; c++) head[c] = 0;
+    to += l.head * l.channels;
+    for (int32_t c = 0; c < l.head / 4 * l.channels; c++) head[c] = 0;
     if (layout == EQ_LAYOUT_C4K16) {
       head[0] = chain_of(rows, present, k);
-    } else {
+    } else if (l.head != 0) {
       for (int32_t c = 0; c < present; c++) {
         for (int32_t i = 0; i < k; i++) head[c] += rows[(size_t)c * (size_t)k + (size_t)i];
       }
     }
-    for (int32_t block = 0; block < k; block += l.depth) {
+    for (int32_t block = 0; block < k; block += l.depth, to += l.channels * l.depth) {
       for (int32_t c = 0; c < l.channels; c++) {
-        for (int32_t i = block; i < block + l.depth; i++) {
-          *to++ = c < present && i < k ? rows[(size_t)c * (size_t)k + (size_t)i] : 0;
+        for (int32_t i = 0; i < l.depth; i++) {
+          const bool stored = c < present && block + i < k;
+          to[eq_place_in_block(layout, l, c, i)] = stored ? rows[(size_t)c * (size_t)k + (size_t)(block + i)] : 0;
         }
       }
     }
   }
+  for (int32_t i = 0; layout == EQ_LAYOUT_C2K4 && i < EQ_C2K4_TAIL; i++) to[i] = 0;
 }
 
 void eq_find_chains(uint8_t *chains, const int8_t *w, int32_t taps, int32_t channels) {

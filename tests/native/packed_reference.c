@@ -15,8 +15,8 @@ static int8_t input_of(const eq_gemm_rows *x, int32_t row, int32_t i) {
 
 static int8_t weight_of(const int8_t *w, eq_layout l, int32_t k, int32_t c, int32_t i) {
   const int8_t *group = w + (size_t)(c / l.channels) * eq_packed_group_bytes(layout_in_use, k);
-  const int8_t *block = group + 4 * (size_t)l.channels + (size_t)(i / l.depth) * (size_t)(l.channels * l.depth);
-  return block[(c % l.channels) * l.depth + i % l.depth];
+  const int8_t *block = group + l.head * l.channels + (size_t)(i / l.depth) * (size_t)(l.channels * l.depth);
+  return block[eq_place_in_block(layout_in_use, l, c % l.channels, i % l.depth)];
 }
 
 static void packed_gemm_s8(int8_t *out, size_t out_stride, const eq_gemm_rows *x, const int8_t *w, int32_t m, int32_t n,

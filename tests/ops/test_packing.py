@@ -34,7 +34,12 @@ def _weights(rng: np.random.Generator, n: int, k: int) -> np.ndarray:
 
 @pytest.mark.parametrize(
     ("board", "read"),
-    [("portable", ["portable"]), ("c4k16", ["portable", "c4k16"]), ("c8k4", ["portable", "c4k16", "c8k4"])],
+    [
+        ("portable", ["portable"]),
+        ("c4k16", ["portable", "c4k16"]),
+        ("c8k4", ["portable", "c4k16", "c8k4"]),
+        ("c2k4", ["portable", "c2k4"]),
+    ],
 )
 def test_a_board_reads_its_layout_and_those_of_slower_kernels(board: str, read: list[str]) -> None:
     assert [name for code, name in LAYOUT_NAMES.items() if reads_layout(board, code)] == read

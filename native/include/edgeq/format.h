@@ -19,7 +19,8 @@
 #define EQ_LAYOUT_C8K4 2
 #define EQ_LAYOUT_C8K8 3
 #define EQ_LAYOUT_C16K4 4
-#define EQ_MAX_LAYOUT 4
+#define EQ_LAYOUT_C2K4 5
+#define EQ_MAX_LAYOUT 5
 #define EQ_FLAG_KEEPS_TENSORS 1
 #define EQ_KNOWN_FLAGS 1
 #define EQ_MAX_RANK 6
