@@ -14,8 +14,9 @@ import numpy as np
 
 from edgeq.analysis.accuracy import Accuracy, Subject
 from edgeq.analysis.accuracy import evaluate as measure
+from edgeq.analysis.fit import require_fit
 from edgeq.analysis.samples import Runner, leading_size, one_by_one
-from edgeq.board import load_board
+from edgeq.board import Board, load_board
 from edgeq.compile.plan import Plan, PlanPort
 from edgeq.device.device import Device
 from edgeq.device.device import connect as connect_device
@@ -217,9 +218,10 @@ class Model:
 class Session:
     """A device with a model on it; made by ``connect``."""
 
-    def __init__(self, device: Device) -> None:
-        """Wrap an open device."""
+    def __init__(self, device: Device, *, built_for: Board | None = None) -> None:
+        """Wrap an open device; ``built_for`` is the board that firmware is built for when a model is loaded."""
         self._device = device
+        self._built_for = built_for
         self._model: Model | None = None
 
     def __enter__(self) -> Session:
@@ -231,7 +233,9 @@ class Session:
         self._device.close()
 
     def load(self, model: Model) -> None:
-        """Put a model on the device."""
+        """Put a model on the device. Raises DoesNotFitError before anything is built that would not fit."""
+        if self._built_for is not None:
+            require_fit(model.plan, model.data, self._built_for)
         self._device.load(model.plan, model.data)
         self._model = model
 
@@ -301,6 +305,8 @@ def convert(
         graph, recipe=chosen, batches=batches, board=profile, keep_tensors=keep_tensors, fit=fit, progress=progress
     )
     data_bytes = write_model(converted.plan, board_class=0 if profile is None else profile.board_class)
+    if profile is not None:
+        require_fit(converted.plan, data_bytes, profile)
     return Model(converted.plan, data_bytes, recipe=converted.recipe, graph=converted.graph)
 
 
@@ -326,7 +332,7 @@ def connect(
     """
     profile = load_board(board)
     device = connect_device(profile, port=port, ssh=ssh, toolchain=toolchain, threads=check_threads(threads))
-    return Session(device)
+    return Session(device, built_for=profile if port is None else None)
 
 
 def evaluate(

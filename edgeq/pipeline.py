@@ -104,16 +104,16 @@ def convert_graph(
     return Converted(plan, dataclasses.replace(recipe, rounding=rounding.value), quantized)
 
 
-def plan_without_data(graph: Graph, *, board: Board | None = None) -> tuple[Plan, Shrunk]:
+def plan_without_data(graph: Graph, *, board: Board | None = None, fit: bool = False) -> tuple[Plan, Shrunk]:
     """Plan a graph for its sizes alone; return also the integer graph that was planned.
 
     A float graph gets made-up ranges, so the results of a run mean nothing. It is not shrunk, since which channels are
     constant depends on the real ranges; its conversion may come out smaller. A plan that is too large for the board is
-    no error here.
+    no error here. With ``fit`` the arena is as small as it gets.
     """
     if is_quantized(graph):
         integers, rounding = shrink(graph, rounding=Rounding.TFLITE), Rounding.TFLITE
     else:
         integers, rounding = Shrunk(quantize_for_shape(simplify_float(graph))), Rounding.NATIVE
     roomy = None if board is None else dataclasses.replace(board, ram_bytes=None)
-    return make_plan(integers.graph, rounding=rounding, board=roomy), integers
+    return make_plan(integers.graph, rounding=rounding, board=roomy, fit=fit), integers

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from edgeq.analysis.fit import Fit, fit_firmware, other_boards
 from edgeq.analysis.predict import Prediction, predict
 from edgeq.board import Board
 from edgeq.compile.plan import Plan, PlannedStep
@@ -55,7 +56,8 @@ class Cost:
     """The cost of a model; sizes and layers are missing when nodes are unsupported.
 
     ``source_macs`` are those of a quantized source model before it was shrunk. ``exact_model_bytes`` is false for a
-    float model, whose scales are known, and written, only after calibration.
+    float model, whose scales are known, and written, only after calibration. ``fit`` is what the firmware of a
+    microcontroller takes, and ``remedy`` what would help where it does not fit.
     """
 
     model: str
@@ -71,6 +73,8 @@ class Cost:
     ram_bytes: int | None = None
     layers: tuple[LayerCost, ...] = ()
     time: Prediction | None = None
+    fit: Fit | None = None
+    remedy: str = ""
     plan: Plan | None = field(default=None, repr=False)
 
     @property
@@ -78,6 +82,8 @@ class Cost:
         """Whether the board has room; None without a board."""
         if self.board is None:
             return None
+        if self.fit is not None:
+            return self.fit.fits
         return self.arena_bytes is not None and (self.ram_bytes is None or self.arena_bytes <= self.ram_bytes)
 
     @property
@@ -110,7 +116,8 @@ def analyze(path: Path, *, board: Board | None = None) -> Cost:
     """
     data = read_bytes(path)
     if is_model(data):
-        return cost_of_plan(read_plan(data, path), model_bytes=len(data), board=board)
+        plan = read_plan(data, path)
+        return _with_fit(cost_of_plan(plan, model_bytes=len(data), board=board), plan, data, board, None)
     try:
         graph = read_source(path)
         plan, integers = plan_without_data(graph, board=board)
@@ -123,14 +130,31 @@ def analyze(path: Path, *, board: Board | None = None) -> Cost:
             unsupported=tuple(Unsupported(*reason) for reason in error.reasons),
             ram_bytes=None if board is None else board.ram_bytes,
         )
-    return cost_of_plan(
+    model = write_model(plan)
+    cost = cost_of_plan(
         plan,
-        model_bytes=len(write_model(plan)),
+        model_bytes=len(model),
         exact_model_bytes=is_quantized(graph),
         parameters=count_parameters(integers.graph if is_quantized(graph) else graph),
         source_macs=integers.source_macs,
         board=board,
     )
+    return _with_fit(cost, plan, model, board, graph)
+
+
+def _with_fit(cost: Cost, plan: Plan, model: bytes, board: Board | None, graph: Graph | None) -> Cost:
+    """Add what firmware takes of a microcontroller; ``graph``, if it is there, may have a smaller arena."""
+    fit = fit_firmware(plan, model, board) if board is not None and board.kind == "firmware" else None
+    if fit is None or board is None or fit.fits:
+        return replace(cost, fit=fit)
+    remedies = [other_boards(plan)]
+    if graph is not None and fit.missing_ram:
+        smaller, _ = plan_without_data(graph, board=board, fit=True)
+        found = fit_firmware(smaller, write_model(smaller), board)
+        if found is not None:
+            left = "and it fits" if found.fits else f"and it still needs {found.shortage}"
+            remedies.insert(0, f"with --fit the arena takes {smaller.arena_bytes} bytes, {left}")
+    return replace(cost, fit=fit, remedy="; ".join(remedies))
 
 
 def cost_of_plan(

@@ -42,6 +42,8 @@ def command(
             f"{cost.model}: {len(cost.unsupported)} unsupported operators, the first is "
             f'{cost.unsupported[0].op} "{cost.unsupported[0].node}": {cost.unsupported[0].reason}'
         )
+    if cost.fit is not None and not cost.fit.fits:
+        raise DoesNotFitError(f"the firmware of {cost.model!r} needs {cost.fit.shortage}", hint=cost.remedy)
     if cost.fits is False:
         raise DoesNotFitError(
             f"arena needs {cost.arena_bytes} bytes, board {cost.board} has {cost.ram_bytes}: "

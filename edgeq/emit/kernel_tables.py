@@ -78,15 +78,15 @@ def kernel_table(isa: str) -> KernelTable:
 
 def called_kernels(plan: Plan, layout: int) -> tuple[str, ...]:
     """Return the kernels that the plan's steps may call when their weights lie in a layout."""
-    called = {name for planned in plan.steps for name in _called_by(plan, planned, layout)}
+    called = {name for planned in plan.steps for name in kernels_of_step(plan, planned, layout)}
     return tuple(sorted(called))
 
 
-def _called_by(plan: Plan, planned: PlannedStep, layout: int) -> set[str]:
+def kernels_of_step(plan: Plan, planned: PlannedStep, layout: int) -> set[str]:
     """Return the kernels that one step calls, of those that its operator may call."""
     step = planned.step
     packed = step.packed(layout) is not step
-    called = set(step_kernels(step.name)) - {"gemm_s8" if packed else "packed_gemm_s8"}
+    called = set(reached_kernels("", f"eq_op_{step.name}")) - {"gemm_s8" if packed else "packed_gemm_s8"}
     ends = {_TYPES.get(plan.values[value].dtype, "") for value in planned.inputs}
     for end in _TYPES.values():
         if end not in ends:
@@ -98,11 +98,14 @@ def _called_by(plan: Plan, planned: PlannedStep, layout: int) -> set[str]:
 
 
 @cache
-def step_kernels(step: str) -> frozenset[str]:
-    """Return the kernels that ``eq_op_<step>`` reaches, whatever its parameters."""
+def reached_kernels(file: str, function: str) -> frozenset[str]:
+    """Return the kernels that a function of native/ops reaches, whatever it is given.
+
+    ``file`` is the name of its C file, empty for a function that is not static there.
+    """
     functions = _operator_functions()
     called: set[str] = set()
-    waiting, seen = [("", f"eq_op_{step}")], set()
+    waiting, seen = [(file, function)], set()
     while waiting:
         key = waiting.pop()
         if key in seen:

@@ -13,6 +13,7 @@ from edgeq.analysis.accuracy import Accuracy, Comparison
 from edgeq.analysis.compare import Verification
 from edgeq.analysis.cost import Cost
 from edgeq.analysis.diff import Diff
+from edgeq.analysis.fit import Fit
 from edgeq.analysis.predict import Prediction
 from edgeq.board import Board
 from edgeq.compile.plan import Plan, PlanPort, lifetimes
@@ -101,6 +102,7 @@ def profile_report(profile: Profile) -> dict[str, Any]:
 
 def analyze_report(cost: Cost) -> dict[str, Any]:
     """Return the edgeq.analyze/1 report."""
+    fit = cost.fit
     return {
         "schema": "edgeq.analyze/1",
         "macs": cost.macs,
@@ -108,12 +110,20 @@ def analyze_report(cost: Cost) -> dict[str, Any]:
         "unsupported": [
             {"node": item.node, "op": item.op, "reason": item.reason, "hint": item.hint} for item in cost.unsupported
         ],
-        "memory": _memory(arena=cost.arena_bytes, lower_bound=cost.lower_bound_bytes, model=cost.model_bytes),
+        "memory": _memory(
+            arena=cost.arena_bytes,
+            lower_bound=cost.lower_bound_bytes,
+            model=cost.model_bytes if fit is None else fit.model_bytes,
+            runtime=None if fit is None else fit.runtime_bytes,
+            stack=None if fit is None else fit.stack_bytes,
+            code=None if fit is None else fit.code_bytes,
+        ),
         "peak": {
             "layers": [layer.index for layer in cost.peak_layers],
             "tensors": [{"name": name, "bytes": held} for name, held in cost.peak_tensors],
         },
-        "flash_bytes": cost.model_bytes,
+        "flash_bytes": cost.model_bytes if fit is None else fit.flash_bytes,
+        "firmware": None if fit is None else _firmware(fit),
         "time": None if cost.time is None else _time(cost.time),
         "fits": cost.fits,
         "layers": [
@@ -128,6 +138,17 @@ def analyze_report(cost: Cost) -> dict[str, Any]:
             }
             for layer in cost.layers
         ],
+    }
+
+
+def _firmware(fit: Fit) -> dict[str, Any]:
+    """What linking the firmware makes: every section, and flash and RAM beside what the board has."""
+    return {
+        "compiler": fit.compiler,
+        "sections": dict(fit.sections),
+        "flash": {"bytes": fit.flash_bytes, "capacity": fit.flash_capacity},
+        "ram": {"bytes": fit.ram_bytes, "capacity": fit.ram_capacity},
+        "stack": {"bound": fit.stack_bytes, "reserved": fit.stack_reserved},
     }
 
 

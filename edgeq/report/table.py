@@ -14,6 +14,7 @@ from rich.text import Text
 from edgeq.analysis.compare import Verification
 from edgeq.analysis.cost import Cost
 from edgeq.analysis.diff import Diff
+from edgeq.analysis.fit import Fit
 from edgeq.analysis.predict import Prediction
 from edgeq.board import Board
 from edgeq.compile.plan import Plan, PlanPort
@@ -207,6 +208,8 @@ def cost_facts(cost: Cost) -> list[tuple[str, str]]:
         ("held there", ", ".join(f"{_first_name(name)} ({size(held)})" for name, held in cost.peak_tensors)),
         ("model file", size(cost.model_bytes) + about),
     ]
+    if cost.fit is not None:
+        rows += fit_facts(cost.fit)
     if cost.board is not None:
         rows.append(("board", _room(cost)))
     if cost.time is not None:
@@ -219,7 +222,28 @@ def _predicted(time: Prediction) -> str:
     return f"{time.median:,.0f} ({time.low:,.0f} to {time.high:,.0f}), one core"
 
 
+def fit_facts(fit: Fit) -> list[tuple[str, str]]:
+    """Say what the firmware of a model takes of a microcontroller, in rows of a name and a text."""
+    parts = ", ".join(f"{name} {held:,}" for name, held in fit.sections.items() if held)
+    return [
+        (
+            "flash",
+            f"{fit.flash_bytes:,} of {fit.flash_capacity:,} bytes: model {fit.model_bytes:,}, code {fit.code_bytes:,}",
+        ),
+        (
+            "RAM",
+            f"{fit.ram_bytes:,} of {fit.ram_capacity:,} bytes: arena {fit.arena_bytes:,}, "
+            f"runtime {fit.runtime_bytes:,}, stack {fit.stack_reserved:,}",
+        ),
+        ("stack", f"at most {fit.stack_bytes:,} of {fit.stack_reserved:,} bytes"),
+        ("sections", f"{parts} bytes"),
+        ("compiled by", fit.compiler),
+    ]
+
+
 def _room(cost: Cost) -> str:
+    if cost.fit is not None:
+        return f"{cost.board}: {'fits' if cost.fit.fits else f'does not fit: it needs {cost.fit.shortage}'}"
     if cost.ram_bytes is None:
         return f"{cost.board}: fits"
     if cost.fits:
