@@ -25,6 +25,8 @@
 #include "kernels/neon32/kernels.inc"
 #elif defined(__ARM_FEATURE_MVE)
 #include "kernels/mve/kernels.inc"
+#elif defined(__ARM_FEATURE_DSP) && __ARM_ARCH_PROFILE == 'M'
+#include "kernels/dsp/kernels.inc"
 #elif defined(__arm__) && defined(__ARM_FEATURE_SIMD32)
 #include "kernels/v6/kernels.inc"
 #elif defined(__ARM_ARCH_7M__)
@@ -88,6 +90,11 @@ EQ_TABLE(mve, C4K16)
 #include "kernels/scalar/kernels.inc"
 #include "kernels/mve/kernels.inc"
 };
+#elif defined(__ARM_FEATURE_DSP) && __ARM_ARCH_PROFILE == 'M'
+EQ_TABLE(dsp, C2K4)
+#include "kernels/scalar/kernels.inc"
+#include "kernels/dsp/kernels.inc"
+};
 #elif defined(__arm__) && defined(__ARM_FEATURE_SIMD32)
 EQ_TABLE(v6, PORTABLE)
 #include "kernels/scalar/kernels.inc"
@@ -115,6 +122,7 @@ enum {
   vnni_needs = EQ_CPU_AVX2 | EQ_CPU_VNNI,
   neon32_needs = 0,
   mve_needs = 0,
+  dsp_needs = 0,
   v6_needs = 0,
   thumb2_needs = 0,
   thumb_needs = 0,
@@ -143,6 +151,8 @@ static const struct {
     EQ_ENTRY(neon32)
 #elif defined(__ARM_FEATURE_MVE)
     EQ_ENTRY(mve)
+#elif defined(__ARM_FEATURE_DSP) && __ARM_ARCH_PROFILE == 'M'
+    EQ_ENTRY(dsp)
 #elif defined(__arm__) && defined(__ARM_FEATURE_SIMD32)
     EQ_ENTRY(v6)
 #elif defined(__ARM_ARCH_7M__)
