@@ -3,16 +3,23 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
+from edgeq.device.built import Build
 from edgeq.device.fault import stored_fault
 from edgeq.device.link.client import LinkClient
+from edgeq.device.link.device import holds_model
 from edgeq.device.link.protocol import Features, Hello
 from edgeq.device.link.transport import open_transport
 from edgeq.device.ports import choose_port
 from edgeq.errors import DeviceError, UsageError
+from edgeq.paths import read_bytes
+
+START_SECONDS = 10.0  # for a board to start after it was flashed, and for its port to come back
+_AGAIN_SECONDS = 0.3
 
 
 @dataclass(frozen=True)
@@ -52,3 +59,47 @@ def open_link(
         yield Connection(client, hello, chosen.url, stored_fault(client))
     finally:
         client.close()
+
+
+def await_firmware(
+    build: Build, *, port: str | None, serial_number: str | None, tell: Callable[[str], None]
+) -> Hello | None:
+    """Wait until a board that was just flashed answers, and compare what it says with the build.
+
+    A board without a port that is named or found is not asked, and None returned. Raises DeviceError when it does not
+    answer, or with another board's name or another model: then the old firmware is still there.
+    """
+    name = build.board.name
+    try:
+        chosen = choose_port(port=port, board=name, serial_number=serial_number)
+    except DeviceError as error:
+        tell(f"{name} was not asked whether it runs: {error}")
+        return None
+    hello = _first_hello(chosen.url)
+    if hello.board != name:
+        raise DeviceError(f"{chosen.url} answers as {hello.board or 'a board without a name'}, not as {name}")
+    if build.model_file is not None and not holds_model(hello, read_bytes(build.model_file)):
+        raise DeviceError(
+            f"{chosen.url} answers, but with another model than {build.model}: it still runs older firmware",
+            hint="press reset, or flash it again",
+        )
+    version = ".".join(map(str, hello.firmware_version))
+    what = f" with {build.model}" if build.model_file is not None else ""
+    tell(f"{name} answers at {chosen.url}: firmware {version}{what}")
+    return hello
+
+
+def _first_hello(url: str) -> Hello:
+    """Ask again while a board starts and its port comes back."""
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            client = LinkClient(open_transport(url))
+            try:
+                return client.hello()
+            finally:
+                client.close()
+        except DeviceError:
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(_AGAIN_SECONDS)

@@ -14,6 +14,8 @@ from edgeq.device.build import MANIFEST, SCHEMA
 from edgeq.errors import BadInputError, StorageError, UsageError
 from edgeq.paths import read_bytes
 
+_MODEL = "model.eqm"
+
 
 @dataclass(frozen=True)
 class Build:
@@ -23,6 +25,7 @@ class Build:
     board: Board
     model: str
     files: dict[str, Path]
+    model_file: Path | None = None  # the model that is part of the firmware
 
     def firmware(self, suffix: str) -> Path:
         """Return the firmware in one format. Raises BadInputError when the folder has none."""
@@ -66,7 +69,7 @@ def read_build(folder: Path, *, board: str | None = None) -> Build:
                 hint="build it again",
             )
     files = {PurePosixPath(name).suffix: folder / name for name in names if PurePosixPath(name).stem == "firmware"}
-    return Build(folder, profile, manifest["model"], files)
+    return Build(folder, profile, manifest["model"], files, folder / _MODEL if _MODEL in names else None)
 
 
 def _parsed(path: Path) -> dict[str, Any]:

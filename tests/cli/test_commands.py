@@ -28,7 +28,7 @@ def small(tmp_path: Path) -> Path:
 
 
 def test_every_command_explains_itself(capsys: pytest.CaptureFixture[str]) -> None:
-    assert len(command_names()) == 19
+    assert len(command_names()) == 20
     for name in command_names():
         assert call(name, "--help") == 0
         assert f"edgeq {name}" in capsys.readouterr().out

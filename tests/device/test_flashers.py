@@ -99,12 +99,13 @@ def _job(folder: Path, board: str, files: dict[str, bytes], **options: str | Non
 
 def test_every_board_is_flashed_in_a_way_that_exists() -> None:
     profiles = [load_board(name) for name in board_names()]
-    assert {"uf2", "pyocd", "stm32loader"} <= set(flasher_names())
+    assert {"uf2", "pyocd", "stm32loader", "qemu"} == set(flasher_names())
+    assert [p.name for p in profiles if p.kind == "firmware" and p.flasher not in flasher_names()] == []
     assert [p.name for p in profiles if p.flasher == "pyocd" and not p.pyocd_target] == []
 
 
 def test_an_unknown_way_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no flasher 'dfu'; flashers are pyocd, "):
+    with pytest.raises(UsageError, match=r"no flasher 'dfu'; flashers are pyocd, qemu, stm32loader, uf2"):
         flash(_job(tmp_path, "pico", {"firmware.uf2": uf2()}), flasher="dfu")
 
 

@@ -62,7 +62,7 @@ class LinkDevice:
 
     def load(self, plan: Plan, model: bytes) -> None:
         warn_of_fault(self.client, plan=plan)
-        if not _holds(self.client.device, model):
+        if not holds_model(self.client.device, model):
             hello = self.client.device
             if not hello.features & Features.SLOTS:
                 raise DeviceError(
@@ -80,9 +80,9 @@ class LinkDevice:
         """
         upload(self.client, update_header(model, signer=signer), model, progress=progress or (lambda done, total: None))
         hello = self.client.device
-        if not _holds(hello, model):
+        if not holds_model(hello, model):
             hello = self._take(self.client.reboot())
-        if not _holds(hello, model):
+        if not holds_model(hello, model):
             raise DeviceError(
                 f"{self._transport.name} took the model, but does not run it after a restart",
                 hint="edgeq monitor shows what it logged",
@@ -161,7 +161,7 @@ class LinkDevice:
         return hello
 
 
-def _holds(hello: Hello, model: bytes) -> bool:
+def holds_model(hello: Hello, model: bytes) -> bool:
     """Say whether a device runs exactly this model file."""
     ready = bool(hello.flags & Flags.MODEL_READY)
     return ready and (hello.model_bytes, hello.model_crc) == (len(model), checked_header(model)["payload_crc"])
