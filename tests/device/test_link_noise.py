@@ -1,0 +1,59 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Uploads over lines that damage, lose, delay, repeat and reorder what they carry: right contents or a clean error."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from device.link_peer import PAGE_BYTES, SLOT_BYTES, Line, Noise, Peer
+
+from edgeq.device.link.client import LinkClient
+from edgeq.device.link.upload import upload
+from edgeq.device.update import update_header
+
+MODEL = (Path(__file__).parent.parent / "data/digits_int8_v1.eqm").read_bytes()
+HEADER = update_header(MODEL)
+RATES = (0.0, 1e-5, 1e-4, 1e-3, 5e-3)
+Fault = Callable[[bytes], Iterator[tuple[bytes, float]]]
+
+
+def stored_payload(peer: Peer, slot: int = 0) -> bytes:
+    start = slot * SLOT_BYTES + PAGE_BYTES
+    return peer.flash()[start : start + len(MODEL)]
+
+
+def _noisy_upload(seed: int, rate: float) -> tuple[int, int]:
+    """Upload once over a line with noise both ways; return how often it hit and how many frames were sent again."""
+    rng = np.random.default_rng([seed, int(rate * 1e6)])
+    there, back = Noise(rng, rate), Noise(rng, rate)
+    peer = Peer()
+    line = Line(peer.feed, there=there, back=back)
+    client = LinkClient(line)
+    client.hello(seconds=30)
+    done = upload(client, HEADER, MODEL)
+    assert stored_payload(peer) == MODEL, f"seed {seed}, rate {rate}"
+    assert client.slots()[done.slot].payload_bytes == len(MODEL)
+    return there.hits + back.hits, client.line.traffic.resent
+
+
+def _uploads(count: int) -> None:
+    for rate in RATES:
+        hits = resent = 0
+        for seed in range(count // len(RATES)):
+            hit, again = _noisy_upload(seed, rate)
+            assert again <= 3 * hit + 10, f"seed {seed}, rate {rate}: {hit} hits, {again} frames sent again"
+            hits, resent = hits + hit, resent + again
+        assert (hits > 0) == (rate >= 1e-4) or rate == 1e-5
+        assert resent <= 3 * hits, f"rate {rate}: {hits} hits, {resent} frames sent again"
+
+
+def test_two_hundred_uploads_over_noise_arrive_whole() -> None:
+    _uploads(200)
+
+
+@pytest.mark.slow
+def test_ten_thousand_uploads_over_noise_arrive_whole() -> None:
+    _uploads(10_000)
