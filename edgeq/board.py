@@ -56,7 +56,9 @@ class Board:
     memory: tuple[MemoryRegion, ...] = ()  # of firmware boards
     stack_bytes: int = 2048  # of the RAM of firmware boards
     port: str = ""  # the folder of native/port with the code for a firmware board's family
-    port_values: Mapping[str, int] = field(default_factory=dict)  # registers and numbers: EQ_PORT_<KEY> in that code
+    port_values: Mapping[str, int] = field(
+        default_factory=dict, hash=False
+    )  # registers and numbers: EQ_PORT_<KEY> in that code
     usb: tuple[str, ...] = ()  # "vid:pid" or "vid:pid/beginning of the serial number" of the board or its debug probe
     flasher: str = ""  # what puts firmware on it: "uf2", "pyocd", "stm32loader" or "qemu"
     pyocd_target: str = ""  # what pyocd calls its chip

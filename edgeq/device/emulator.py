@@ -7,9 +7,11 @@ import contextlib
 import ctypes
 import json
 import os
+import re
 import select
 import shutil
 import signal
+import socket
 import subprocess
 import tempfile
 import time
@@ -25,6 +27,8 @@ START_SECONDS = 30
 ANSWER_SECONDS = 30
 _DIE_WITH_PARENT = 1  # PR_SET_PDEATHSIG
 _ERASED = b"\xff"
+_DEBUGGER_BYTES = 1024  # written at once
+_DEBUGGER_ANSWER = re.compile(rb"\$[^#]*#..")
 
 
 class Emulator:
@@ -49,6 +53,7 @@ class Emulator:
         kernel = Path(self._folder.name) / "firmware.elf"
         kernel.write_bytes(elf)
         self._messages = Path(self._folder.name) / "messages"
+        self._debugger = Path(self._folder.name) / "debugger"
         self._unread = b""
         command = [program, "-machine", board.emulator_machine, "-kernel", str(kernel), *self._arguments()]
         with self._messages.open("wb") as messages:
@@ -65,6 +70,10 @@ class Emulator:
             self._answer("QMP", START_SECONDS)
             self.call("qmp_capabilities")
             found = {device["label"]: device["filename"] for device in self.call("query-chardev")}
+            if self._store is not None and self._board.store is not None and self._backed is None:
+                kept = self._store.read_bytes() if self._store.exists() else _ERASED * self._board.store.bytes
+                _write_memory(self._debugger, self._board.store.origin, kept)
+                self.call("cont")
             self.url = f"socket://{found['link'].split('tcp:')[1].split(',')[0]}"
         except BaseException:
             self.kill()
@@ -150,9 +159,7 @@ class Emulator:
         if self._store is None or region is None:
             return arguments
         if backed is None:
-            if not self._store.exists():
-                self._store.write_bytes(_ERASED * region.bytes)
-            return [*arguments, "-device", f"loader,file={self._store},addr={region.origin:#x},force-raw=on"]
+            return [*arguments, "-S", "-gdb", f"unix:{self._debugger},server=on,wait=off"]
         origin, size = backed
         with self._store.open("ab") as file:
             if file.tell() == 0:
@@ -183,6 +190,24 @@ class Emulator:
         said = self._messages.read_text(errors="replace").strip().splitlines()[-4:] if self._messages.exists() else []
         what = "does not answer" if self._process.poll() is None else f"ended (exit code {self._process.returncode})"
         return DeviceError("\n".join([f"{self._board.emulator} for {self._board.name} {what}", *said]))
+
+
+def _write_memory(debugger: Path, address: int, data: bytes) -> None:
+    """Write memory, flash as well, by the debugger's protocol: what QEMU loads itself it loads again at each reset."""
+    with socket.socket(socket.AF_UNIX) as line:
+        line.settimeout(ANSWER_SECONDS)
+        line.connect(str(debugger))
+        for start in range(0, len(data), _DEBUGGER_BYTES):
+            piece = data[start : start + _DEBUGGER_BYTES]
+            packet = f"M{address + start:x},{len(piece):x}:{piece.hex()}".encode()
+            line.sendall(b"$" + packet + b"#%02x" % (sum(packet) & 0xFF))
+            answer = b""
+            while not _DEBUGGER_ANSWER.search(answer) and (more := line.recv(256)):
+                answer += more
+            if not answer.endswith(b"$OK#9a"):
+                raise DeviceError(f"QEMU does not write {len(piece)} bytes at {address + start:#x}: {answer!r}")
+            line.sendall(b"+")
+        line.sendall(b"$D#44")  # detach, which leaves it stopped or running as it is
 
 
 _LIBC = ctypes.CDLL(None, use_errno=True)

@@ -6,7 +6,7 @@ from __future__ import annotations
 import struct
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from edgeq.board import Board
@@ -17,9 +17,10 @@ from edgeq.device.toolchain import Compiler, call_compiler, compile_sources, nat
 from edgeq.emit.c_source import used_steps
 from edgeq.emit.firmware import fixed_kernels, fixed_model_source, linker_script
 from edgeq.emit.native_sources import needed_files
-from edgeq.errors import ToolchainError
+from edgeq.errors import ToolchainError, UsageError
 from edgeq.paths import native_dir
 
+SIGNED_STACK_BYTES = 4096  # Monocypher's check of a signature takes about 2.2 kB
 _BOOT_BYTES = 252  # of the RP2040's second stage, before its CRC (RP2040 datasheet, 2.8.1.3.1)
 
 
@@ -66,6 +67,32 @@ def build_firmware(
         return _linked(compiler, board, objects, Path(folder))
 
 
+def build_slots_firmware(
+    board: Board, *, key: bytes | None = None, toolchain: str | None = None, definitions: Sequence[str] = ()
+) -> Firmware:
+    """Build a board's firmware for models that the link writes into its store.
+
+    With ``key``, an Ed25519 public key of 32 bytes, it takes signed models only. Raises UsageError for a board that has
+    no store, ToolchainError when the compiler is missing or fails.
+    """
+    if board.store is None:
+        raise UsageError(f"{board.name} has no memory for two models", hint="leave out --slots")
+    compiler = find_cross_compiler(board, toolchain=toolchain)
+    macros = [*board_definitions(board), *definitions]
+    root = native_dir()
+    library = [*native_sources(), *sorted((root / "link").glob("*.c")), *sorted((root / "store").glob("*.c"))]
+    if key is not None:
+        board = replace(board, stack_bytes=SIGNED_STACK_BYTES)
+        compiler = defining(compiler, ["EQ_SIGNED"])
+        macros.append("EQ_KEY=" + ",".join(map(str, key)))
+        library += sorted((root / "store/monocypher").glob("*.c"))
+    own = [root / "firmware/slots_model.c" if path.name == "fixed_model.c" else path for path in own_sources(board)]
+    objects = compile_sources(compiler, library, includes=native_includes())
+    objects += compile_sources(defining(compiler, macros), own, includes=native_includes())
+    with tempfile.TemporaryDirectory(prefix="edgeq-") as folder:
+        return _linked(compiler, board, objects, Path(folder), slots=True)
+
+
 def library_sources() -> list[Path]:
     """List the C files that firmware with a model in it shares with every other for the same core."""
     of_files = {
@@ -106,9 +133,11 @@ def board_definitions(board: Board) -> tuple[str, ...]:
     )
 
 
-def _linked(compiler: Compiler, board: Board, objects: Sequence[Path], folder: Path) -> Firmware:
+def _linked(
+    compiler: Compiler, board: Board, objects: Sequence[Path], folder: Path, *, slots: bool = False
+) -> Firmware:
     script, elf, listing = folder / "firmware.ld", folder / "firmware.elf", folder / "firmware.map"
-    script.write_text(linker_script(board))
+    script.write_text(linker_script(board, slots=slots))
     libraries = ["-lgcc"] if compiler.name == "gcc" else []
     call_compiler(
         compiler,

@@ -78,9 +78,10 @@ def fixed_model_source(plan: Plan, model: bytes, board: Board) -> str:
 
 
 def linker_script(board: Board, *, slots: bool = False) -> str:
-    """Return the linker script of a board's firmware; with ``slots`` it leaves the store's part of flash alone.
+    """Return the linker script of a board's firmware.
 
-    The stack lies at the start of RAM, so that one that overflows leaves RAM where nothing else lies below it.
+    With ``slots`` it leaves the store's part of flash alone, and all RAM that is left is the arena. The stack lies at
+    the start of RAM, so that one that overflows leaves RAM where nothing else lies below it.
     """
     flash, ram, store = board.region("flash"), board.region("ram"), board.store
     flash_end = store.origin if slots and store is not None and flash.origin < store.origin < flash.end else flash.end
@@ -90,6 +91,7 @@ def linker_script(board: Board, *, slots: bool = False) -> str:
         ram_origin=ram.origin,
         ram_bytes=ram.bytes,
         stack_bytes=board.stack_bytes,
+        arena="    . = ORIGIN(RAM) + LENGTH(RAM);\n" if slots else "    *(.arena)\n    . = ALIGN(16);\n",
     )
 
 
@@ -169,14 +171,13 @@ SECTIONS {{
     . = ALIGN(16);
     eq_bss_end = .;
   }} > RAM
-  .arena (NOLOAD) : {{
-    eq_arena_start = .;
-    *(.arena)
-    . = ALIGN(16);
-    eq_arena_end = .;
-  }} > RAM
   .noinit (NOLOAD) : {{
     *(.noinit)
+    . = ALIGN(16);
+  }} > RAM
+  .arena (NOLOAD) : {{
+    eq_arena_start = .;
+{arena}    eq_arena_end = .;
   }} > RAM
   /DISCARD/ : {{
     *(.ARM.exidx* .ARM.extab* .eh_frame* .comment .note*)
