@@ -104,7 +104,7 @@ class SshMachine:
         self._upload(f"{self._folder}/{name}", data, mode=0o600)
 
     def read(self, name: str) -> bytes:
-        done = self._call(f'cat "{self._folder}/{name}"', b"", TRANSFER_SECONDS)
+        done = self.script(f'cat "{self._folder}/{name}"', b"", TRANSFER_SECONDS)
         if done.returncode != 0:
             raise DeviceError(f"cannot read {name} on {self.title}: {_text(done.stderr).strip()}")
         return done.stdout
@@ -176,18 +176,18 @@ class SshMachine:
             f't="$(mktemp "{path}.XXXXXX")" && cat > "$t" && [ "$(wc -c < "$t")" -eq {len(data)} ] '
             f'&& chmod {mode:o} "$t" && mv "$t" "{path}" || {{ rm -f "$t"; exit 1; }}'
         )
-        done = self._call(script, data, TRANSFER_SECONDS)
+        done = self.script(script, data, TRANSFER_SECONDS)
         if done.returncode != 0:
             said = _text(done.stderr).strip() or "the connection broke"
             raise DeviceError(f"cannot write {len(data)} bytes to {path} on {self.title}: {said}")
 
     def _shell(self, script: str, *, seconds: float = TRANSFER_SECONDS) -> Ended:
-        done = self._call(script, b"", seconds)
+        done = self.script(script, b"", seconds)
         return Ended(done.returncode, _text(done.stdout), _text(done.stderr))
 
-    def _call(self, script: str, data: bytes, seconds: float) -> subprocess.CompletedProcess[bytes]:
-        """Run a script with the remote sh, whatever the login shell is."""
-        command = [*self._ssh, "-o", "ControlMaster=no", *self._destination.arguments, f"sh -c {shlex.quote(script)}"]
+    def script(self, text: str, data: bytes, seconds: float) -> subprocess.CompletedProcess[bytes]:
+        """Run a script with the remote sh, whatever the login shell is; ``data`` go to its standard input."""
+        command = [*self._ssh, "-o", "ControlMaster=no", *self._destination.arguments, f"sh -c {shlex.quote(text)}"]
         try:
             done = subprocess.run(command, input=data, capture_output=True, timeout=seconds, check=False)
         except subprocess.TimeoutExpired:

@@ -21,6 +21,7 @@ from needs import needs_program
 from edgeq.board import load_board
 from edgeq.device.device import connect
 from edgeq.device.ssh import SshMachine, parse_destination
+from edgeq.device.ssh_store import push_model
 from edgeq.errors import DeviceError, UsageError
 from edgeq.runtime.reference import run_reference
 
@@ -119,6 +120,15 @@ def test_a_file_cut_short_is_sent_again(server: Server) -> None:
     machine.close()
     assert stored.read_bytes() == b"whole"
     assert list(stored.parent.glob("*.??????")) == []
+
+
+def test_a_pushed_model_becomes_the_current_one(server: Server) -> None:
+    machine = SshMachine(HOST, server.destination, options=server.options)
+    for model in (b"first" * 50_000, b"second" * 50_000):
+        path = push_model(machine, model)
+        assert (server.home / path.removeprefix("~/")).read_bytes() == model
+        assert (server.home / ".local/share/edgeq/current").read_bytes() == model
+    machine.close()
 
 
 def test_another_architecture_is_refused_naming_both(server: Server) -> None:
