@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,15 +66,12 @@ def library_objects(compiler: Compiler) -> list[Path]:
 
 
 def build_board(name: str, model: bytes, board: Board, folder: Path, *, toolchain: str | None = None) -> BuiltFiles:
-    """Write the files for a board into ``folder``, all or none.
+    """Write the files for a board that runs Linux, or for this machine, into ``folder``, all or none.
 
     A folder that an earlier build made, or an empty one, is replaced. Raises StorageError for any other that exists,
     ToolchainError when a compiler is missing or fails.
     """
-    if folder.exists() and not _is_replaceable(folder):
-        raise StorageError(f"{str(folder)!r} exists and was not made by edgeq", hint="choose another folder")
-    if not folder.parent.is_dir():
-        raise StorageError(f"cannot write {str(folder)!r}: there is no folder {str(folder.parent)!r}")
+    require_replaceable(folder)
     compiler = find_compiler(board, toolchain=toolchain)
     sources = {
         "eqrun": build_eqrun(board, toolchain=toolchain),
@@ -83,22 +81,44 @@ def build_board(name: str, model: bytes, board: Board, folder: Path, *, toolchai
     contents = {file: path.read_bytes() for file, path in sources.items()}
     contents |= {f"include/{path.relative_to(headers)}": path.read_bytes() for path in sorted(headers.rglob("*.h"))}
     contents["model.eqm"] = model
-    contents["README.md"] = README.format(
-        name=name, title=board.title, compiler=compiler.identity, manifest=MANIFEST
-    ).encode()
+    about = README.format(name=name, title=board.title, compiler=compiler.identity, manifest=MANIFEST)
+    contents["README.md"] = about.encode()
+    return write_build(
+        folder, contents, model=name, board=board, compiler=compiler.identity, executables={"eqrun", "libedgeq.so"}
+    )
+
+
+def require_replaceable(folder: Path) -> None:
+    """Raise StorageError unless a build may be written there: nothing is, or an earlier build."""
+    if folder.exists() and not _is_replaceable(folder):
+        raise StorageError(f"{str(folder)!r} exists and was not made by edgeq", hint="choose another folder")
+    if not folder.parent.is_dir():
+        raise StorageError(f"cannot write {str(folder)!r}: there is no folder {str(folder.parent)!r}")
+
+
+def write_build(
+    folder: Path,
+    contents: Mapping[str, bytes],
+    *,
+    model: str,
+    board: Board,
+    compiler: str,
+    executables: Collection[str] = (),
+) -> BuiltFiles:
+    """Write a build, with a manifest of every file's size and SHA-256."""
     manifest = {
         "schema": SCHEMA,
-        "model": name,
+        "model": model,
         "board": board.name,
-        "compiler": compiler.identity,
+        "compiler": compiler,
         "files": {
             file: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for file, data in contents.items()
         },
     }
     sizes = {file: len(data) for file, data in contents.items()}
-    contents[MANIFEST] = (json.dumps(manifest, indent=2) + "\n").encode()
-    write_folder(folder, contents, executables={"eqrun", "libedgeq.so"})
-    return BuiltFiles(folder, compiler.identity, sizes)
+    listed = (json.dumps(manifest, indent=2) + "\n").encode()
+    write_folder(folder, {**contents, MANIFEST: listed}, executables=executables)
+    return BuiltFiles(folder, compiler, sizes)
 
 
 def _port_objects(compiler: Compiler) -> list[Path]:
