@@ -25,9 +25,10 @@ def command(
     ] = False,
     quiet: QuietOption = False,
 ) -> None:
-    """Put a model on a device that keeps models in slots; the old one stays until the new one has started.
+    """Put a model on a device with slots, or on a Linux board; the old one stays until the new one runs.
 
-    What an interrupted push left on the device is not sent again.
+    What an interrupted push left on the device is not sent again. Over SSH the model goes to ~/.local/share/edgeq,
+    where `current` leads to the one that was pushed last.
     """
     from edgeq.board import load_board
     from edgeq.cli._link import open_link
@@ -36,9 +37,22 @@ def command(
     from edgeq.device.keys import load_private_key
     from edgeq.device.link.device import LinkDevice
     from edgeq.device.link.protocol import Features
+    from edgeq.device.ssh import SshMachine
+    from edgeq.device.ssh_store import push_model
     from edgeq.errors import UsageError
 
     tell = teller(quiet=quiet)
+    if ssh is not None:
+        if port is not None or serial_number is not None or key is not None or no_confirm:
+            raise UsageError("--port, --serial-number, --key and --no-confirm are for microcontrollers, not for --ssh")
+        if board is None:
+            raise UsageError("--ssh needs --board: it says what to convert for")
+        machine = SshMachine(load_board(board), ssh)
+        try:
+            tell(f"{machine.title} now has {model.name} at {push_model(machine, open_model(model, board=board).data)}")
+        finally:
+            machine.close()
+        return
     signer = None if key is None else load_private_key(key)
     with open_link(port=port, serial_number=serial_number, board=board, tell=tell) as link:
         link.require_slots()

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import stat
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,9 @@ import pytest
 from cli_calls import call, report
 from device.fake_device import FIXED_MODEL, NO_SLOT, SIGNED, SLOTS, FakeDevice, Slot, fault_record
 from small_models import small_model
+
+from edgeq.board import Board
+from edgeq.device import ssh
 
 MODEL = small_model()
 Make = Callable[..., FakeDevice]
@@ -181,6 +185,36 @@ def test_push_of_what_is_no_model(make: Make, tmp_path: Path) -> None:
     assert call("push", tmp_path / "text.eqm", "--port", device.path) == 8
     assert call("push", tmp_path / "none.eqm", "--port", device.path) == 9
     assert 3 not in device.asked
+
+
+class _Shell:
+    """This machine in the place of one over SSH."""
+
+    def __init__(self, board: Board, destination: str) -> None:
+        self.title = destination
+
+    def script(self, text: str, data: bytes, seconds: float) -> subprocess.CompletedProcess[bytes]:
+        return subprocess.run(["sh", "-c", text], input=data, capture_output=True, timeout=seconds, check=False)
+
+    def close(self) -> None:
+        self.title = "closed"
+
+
+def test_push_over_ssh_makes_a_model_the_current_one(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr(ssh, "SshMachine", _Shell)
+    assert call("push", model, "--ssh", "pi@board", "--board", "raspberry-pi-4") == 0
+    assert capsys.readouterr().out.startswith("pi@board now has small.eqm at ~/.local/share/edgeq/models/")
+    assert (tmp_path / ".local/share/edgeq/current").read_bytes() == MODEL
+
+
+@pytest.mark.parametrize(
+    "more", [[], ["--board", "host", "--port", "/dev/ttyS0"], ["--board", "host", "--no-confirm"], ["--board", "x"]]
+)
+def test_push_over_ssh_is_for_linux_boards(model: Path, more: list[str]) -> None:
+    assert call("push", model, "--ssh", "pi@board", *more) == 1
 
 
 # ------------------------------------------------------------------------------------------------ keys
