@@ -124,118 +124,162 @@ enum { LANES = 16, HALF = 8 };
   "vshr.u16 q0, q0, #8\n"  \
   "vstrb.16 q0, [%[other]]\n"
 
+/* Sums in the order of channels, those of a second pixel behind those of the first. */
+#define STORE_SUMS_16                      \
+  "vst40.32 {q0, q1, q2, q3}, [%[sums]]\n" \
+  "vst41.32 {q0, q1, q2, q3}, [%[sums]]\n" \
+  "vst42.32 {q0, q1, q2, q3}, [%[sums]]\n" \
+  "vst43.32 {q0, q1, q2, q3}, [%[sums]]\n"
+#define STORE_SUMS_8                \
+  "vmov q4, q1\n"                   \
+  "vmov q1, q2\n"                   \
+  "vmov q2, q4\n"                   \
+  "vst20.32 {q0, q1}, [%[sums]]\n"  \
+  "vst21.32 {q0, q1}, [%[sums]]!\n" \
+  "vst20.32 {q2, q3}, [%[sums]]\n"  \
+  "vst21.32 {q2, q3}, [%[sums]]\n"
+
 /* In either arrangement, even lanes of the codes come from q0 and q2, odd ones from q1 and q3. */
-#define FINISH(multiply, shift, store)                                                                     \
-  __asm__ volatile(multiply shift                                                                          \
-                   "vqmovnb.s32 q0, q0\n"                                                                  \
-                   "vqmovnt.s32 q0, q2\n"                                                                  \
-                   "vqmovnb.s32 q1, q1\n"                                                                  \
-                   "vqmovnt.s32 q1, q3\n"                                                                  \
-                   "vqadd.s16 q0, q0, %[zero]\n"                                                           \
-                   "vqadd.s16 q1, q1, %[zero]\n"                                                           \
-                   "vdup.8 q2, %[least]\n"                                                                 \
-                   "vqmovnb.s16 q0, q0\n"                                                                  \
-                   "vqmovnt.s16 q0, q1\n"                                                                  \
-                   "vdup.8 q3, %[largest]\n"                                                               \
-                   "vmax.s8 q0, q0, q2\n"                                                                  \
-                   "vmin.s8 q0, q0, q3\n" store                                                            \
-                   : SUMS                                                                                  \
-                   : [multipliers] "r"(l->multipliers), [shifts] "l"(l->shifts), [zero] "r"(l->zero),      \
-                     [least] "r"(l->act_min), [largest] "r"(l->act_max), [to] "l"(out), [other] "l"(other) \
+#define FINISH(multiply, shift, store)                                                                        \
+  __asm__ volatile(multiply shift                                                                             \
+                   "vqmovnb.s32 q0, q0\n"                                                                     \
+                   "vqmovnt.s32 q0, q2\n"                                                                     \
+                   "vldrb.u8 q4, [%[codes]]\n"                                                                \
+                   "vqmovnb.s32 q1, q1\n"                                                                     \
+                   "vqmovnt.s32 q1, q3\n"                                                                     \
+                   "vqadd.s16 q0, q0, q4\n"                                                                   \
+                   "vqadd.s16 q1, q1, q4\n"                                                                   \
+                   "vldrb.u8 q2, [%[codes], #16]\n"                                                           \
+                   "vqmovnb.s16 q0, q0\n"                                                                     \
+                   "vqmovnt.s16 q0, q1\n"                                                                     \
+                   "vldrb.u8 q3, [%[codes], #32]\n"                                                           \
+                   "vmax.s8 q0, q0, q2\n"                                                                     \
+                   "vmin.s8 q0, q0, q3\n" store                                                               \
+                   : SUMS                                                                                     \
+                   : [multipliers] "r"(multipliers), [shifts] "l"(shifts), [codes] "r"(&codes), [to] "l"(to), \
+                     [other] "l"(other)                                                                       \
                    : OTHERS)
 #define ROUND_UP "vqrdmulh.s32"
 #define ROUND_DOWN "vqdmulh.s32"
 #define LESS_ONE(q) "vshr.s32 q4, " q ", #31\n vadd.i32 " q ", " q ", q4\n" /* where negative: rounds ties down */
 #define TIES_DOWN LESS_ONE("q0") LESS_ONE("q1") LESS_ONE("q2") LESS_ONE("q3")
 
-/* What the lines of a call have in common. */
-typedef struct line {
-  const int8_t *weights;
-  const int32_t *bias; /* of the sums; zeros where those are requantized elsewhere */
-  size_t channels;
+/* What results become codes with. */
+typedef struct code_lanes {
+  int16x8_t zero;
+  int8x16_t least;
+  int8x16_t largest;
+} code_lanes;
+
+EQ_ALWAYS_INLINE code_lanes code_lanes_of(const eq_linear_s8 *linear) {
+  return (code_lanes){vdupq_n_s16((int16_t)linear->zero), vdupq_n_s8((int8_t)linear->act_min),
+                      vdupq_n_s8((int8_t)linear->act_max)};
+}
+
+/* What is the same for all channels of a call. */
+typedef struct call {
+  const eq_depthwise_window *window;
+  const eq_linear_s8 *linear;
   eq_way way;
+  bool here; /* the sums are requantized in assembly, and otherwise by eq_finish_mve, which adds the bias */
   bool nine; /* three rows of three taps, one row's weights behind the other's */
-} line;
+} call;
+
+static const int32_t no_bias[LANES];
 
 /* The sums of all taps, at x and w, and at y of a second pixel. Products of two rows are not added in int16. */
-#define SUM(two_taps, tap, step)                                                                                      \
-  if (a->nine) {                                                                                                      \
-    __asm__ volatile(NINE(two_taps, tap)                                                                              \
-                     : SUMS, [x] "+l"(x), [y] "+l"(y), [w] "+l"(w)                                                    \
-                     : [x_column] "r"(x_column), [x_next] "r"(window->x_row - 2 * x_column), [w_column] "r"(w_column) \
-                     : OTHERS);                                                                                       \
-  } else {                                                                                                            \
-    const size_t x_next = window->x_row - columns * x_column, w_next = window->w_row - columns * w_column;            \
-    for (int32_t row = 0; row < window->rows; row++, x += x_next, y += x_next, w += w_next) {                         \
-      __asm__ volatile(ROW(two_taps, tap, step)                                                                       \
-                       : SUMS, [x] "+l"(x), [y] "+l"(y), [w] "+l"(w)                                                  \
-                       : [x_column] "r"(x_column), [w_column] "r"(w_column), [pairs] "r"(columns / 2),                \
-                         [single] "r"(columns % 2)                                                                    \
-                       : OTHERS, "lr", "cc");                                                                         \
-    }                                                                                                                 \
+#define SUM(two_taps, tap, step)                                                                           \
+  if (k->nine) {                                                                                           \
+    __asm__ volatile(NINE(two_taps, tap)                                                                   \
+                     : SUMS, [x] "+l"(x), [y] "+l"(y), [w] "+l"(w)                                         \
+                     : [x_column] "r"(x_column), [x_next] "r"(x_next + x_column), [w_column] "r"(w_column) \
+                     : OTHERS);                                                                            \
+  } else {                                                                                                 \
+    const size_t w_next = window->w_row - columns * w_column;                                              \
+    for (int32_t row = 0; row < window->rows; row++, x += x_next, y += x_next, w += w_next) {              \
+      __asm__ volatile(ROW(two_taps, tap, step)                                                            \
+                       : SUMS, [x] "+l"(x), [y] "+l"(y), [w] "+l"(w)                                       \
+                       : [x_column] "r"(x_column), [w_column] "r"(w_column), [pairs] "r"(columns / 2),     \
+                         [single] "r"(columns % 2)                                                         \
+                       : OTHERS, "lr", "cc");                                                              \
+    }                                                                                                      \
   }
 
-/* 16 channels of a line of pixels. l has the constants of the first one on. */
-static EQ_NOINLINE void run_line_16(int8_t *out, const int8_t *from, const line *a, const eq_depthwise_window *window,
-                                    const eq_linear_s8 *l) {
+/* What both of the functions below begin with: the distances between taps. */
+#define DISTANCES                                                                                           \
+  const eq_depthwise_window *const window = k->window;                                                      \
+  const size_t x_column = window->x_column, w_column = window->w_column, columns = (size_t)window->columns; \
+  const size_t x_next = window->x_row - columns * x_column; /* from behind a row to the next one */         \
+  const code_lanes codes = code_lanes_of(k->linear)
+
+/* The constants of some channels and where their first line begins; the last channels may come a second time. */
+#define CHANNELS(lanes)                                                                         \
+  const int32_t first = eq_min32(c, channels - (lanes));                                        \
+  const int32_t *const bias = k->here ? k->linear->bias + first : no_bias;                      \
+  const int32_t *const multipliers = k->linear->multipliers + first;                            \
+  const int8_t *const shifts = k->linear->shifts + first, *const weights = all_weights + first; \
+  const int8_t *from_line = image + first;                                                      \
+  int8_t *to_line = out + first
+
+/* All pixels, 16 channels at a time. */
+static EQ_NOINLINE void run_16(int8_t *out, const int8_t *image, const int8_t *all_weights, int32_t channels,
+                               const call *k) {
   register int32x4_t s0 __asm__("q0"), s1 __asm__("q1"), s2 __asm__("q2"), s3 __asm__("q3");
-  const size_t x_column = window->x_column, w_column = window->w_column, columns = (size_t)window->columns;
-  for (int32_t left = window->pixels; left > 0; left--, from += window->x_pixel, out += a->channels) {
-    const int8_t *x = from, *y = from, *w = a->weights, *other = out;
-    __asm__ volatile(LOAD_BIAS_16 : "=w"(s0), "=w"(s1), "=w"(s2), "=w"(s3) : [bias] "r"(a->bias) : "memory");
-    SUM(TWO_TAPS_16, TAP_16, STEP_16)
-    if (a->way == EQ_WAY_UP) {
-      FINISH(MULTIPLY_16(ROUND_UP), SHIFT_16, STORE_16);
-    } else if (a->way == EQ_WAY_SINGLE) {
-      FINISH(MULTIPLY_16(ROUND_DOWN), SHIFT_16, STORE_16);
-    } else if (a->way == EQ_WAY_AWAY) {
-      FINISH(MULTIPLY_16(ROUND_UP) TIES_DOWN, SHIFT_16, STORE_16);
-    } else {
-      int32_t sums[LANES];
-      __asm__ volatile(
-          "vst40.32 {q0, q1, q2, q3}, [%[sums]]\n"
-          "vst41.32 {q0, q1, q2, q3}, [%[sums]]\n"
-          "vst42.32 {q0, q1, q2, q3}, [%[sums]]\n"
-          "vst43.32 {q0, q1, q2, q3}, [%[sums]]\n"
-          : SUMS
-          : [sums] "r"(sums)
-          : "memory");
-      eq_finish_mve(out, sums, 0, LANES, l, a->way);
+  DISTANCES;
+  for (int32_t c = 0; c < channels; c += LANES) {
+    CHANNELS(LANES);
+    for (int32_t line = window->lines; line > 0; line--, from_line += window->x_line, to_line += window->out_line) {
+      const int8_t *from = from_line;
+      int8_t *to = to_line;
+      for (int32_t left = window->pixels; left > 0; left--, from += window->x_pixel, to += channels) {
+        const int8_t *x = from, *y = from, *w = weights;
+        int8_t *const other = to;
+        __asm__ volatile(LOAD_BIAS_16 : "=w"(s0), "=w"(s1), "=w"(s2), "=w"(s3) : [bias] "r"(bias) : "memory");
+        SUM(TWO_TAPS_16, TAP_16, STEP_16)
+        if (k->way == EQ_WAY_UP) {
+          FINISH(MULTIPLY_16(ROUND_UP), SHIFT_16, STORE_16);
+        } else if (k->way == EQ_WAY_SINGLE) {
+          FINISH(MULTIPLY_16(ROUND_DOWN), SHIFT_16, STORE_16);
+        } else if (k->way == EQ_WAY_AWAY) {
+          FINISH(MULTIPLY_16(ROUND_UP) TIES_DOWN, SHIFT_16, STORE_16);
+        } else {
+          int32_t sums[LANES];
+          __asm__ volatile(STORE_SUMS_16 : SUMS : [sums] "r"(sums) : "memory");
+          eq_finish_mve(to, sums, first, LANES, k->linear, k->way);
+        }
+      }
     }
   }
 }
 
-/* 8 channels of a line of pixels, two at a time; an odd last one is its own partner. */
-static EQ_NOINLINE void run_line_8(int8_t *out, const int8_t *from, const line *a, const eq_depthwise_window *window,
-                                   const eq_linear_s8 *l) {
+/* All pixels, 8 channels of two pixels at a time; an odd last pixel is its own partner. */
+static EQ_NOINLINE void run_8(int8_t *out, const int8_t *image, const int8_t *all_weights, int32_t channels,
+                              const call *k) {
   register int32x4_t s0 __asm__("q0"), s1 __asm__("q1"), s2 __asm__("q2"), s3 __asm__("q3");
-  const size_t x_column = window->x_column, w_column = window->w_column, columns = (size_t)window->columns;
-  for (int32_t left = window->pixels; left > 0; left -= 2, from += 2 * window->x_pixel, out += 2 * a->channels) {
-    const int8_t *x = from, *y = left > 1 ? from + window->x_pixel : from, *w = a->weights;
-    int8_t *other = left > 1 ? out + a->channels : out;
-    __asm__ volatile(LOAD_BIAS_8 : "=w"(s0), "=w"(s1), "=w"(s2), "=w"(s3) : [bias] "r"(a->bias) : "memory");
-    SUM(TWO_TAPS_8, TAP_8, STEP_8)
-    if (a->way == EQ_WAY_UP) {
-      FINISH(MULTIPLY_8(ROUND_UP), SHIFT_8, STORE_8);
-    } else if (a->way == EQ_WAY_SINGLE) {
-      FINISH(MULTIPLY_8(ROUND_DOWN), SHIFT_8, STORE_8);
-    } else if (a->way == EQ_WAY_AWAY) {
-      FINISH(MULTIPLY_8(ROUND_UP) TIES_DOWN, SHIFT_8, STORE_8);
-    } else {
-      int32_t sums[LANES];
-      __asm__ volatile(
-          "vmov q4, q1\n"
-          "vmov q1, q2\n"
-          "vmov q2, q4\n"
-          "vst20.32 {q0, q1}, [%[sums]]\n"
-          "vst21.32 {q0, q1}, [%[sums]]\n"
-          "vst20.32 {q2, q3}, [%[second]]\n"
-          "vst21.32 {q2, q3}, [%[second]]\n"
-          : SUMS
-          : [sums] "r"(sums), [second] "r"(sums + HALF)
-          : OTHERS);
-      eq_finish_mve(out, sums, 0, HALF, l, a->way);
-      eq_finish_mve(other, sums + HALF, 0, HALF, l, a->way);
+  DISTANCES;
+  for (int32_t c = 0; c < channels; c += HALF) {
+    CHANNELS(HALF);
+    for (int32_t line = window->lines; line > 0; line--, from_line += window->x_line, to_line += window->out_line) {
+      const int8_t *from = from_line;
+      int8_t *to = to_line;
+      for (int32_t left = window->pixels; left > 0; left -= 2, from += 2 * window->x_pixel, to += 2 * channels) {
+        const int8_t *x = from, *y = left > 1 ? from + window->x_pixel : from, *w = weights;
+        int8_t *const other = left > 1 ? to + channels : to;
+        __asm__ volatile(LOAD_BIAS_8 : "=w"(s0), "=w"(s1), "=w"(s2), "=w"(s3) : [bias] "r"(bias) : "memory");
+        SUM(TWO_TAPS_8, TAP_8, STEP_8)
+        if (k->way == EQ_WAY_UP) {
+          FINISH(MULTIPLY_8(ROUND_UP), SHIFT_8, STORE_8);
+        } else if (k->way == EQ_WAY_SINGLE) {
+          FINISH(MULTIPLY_8(ROUND_DOWN), SHIFT_8, STORE_8);
+        } else if (k->way == EQ_WAY_AWAY) {
+          FINISH(MULTIPLY_8(ROUND_UP) TIES_DOWN, SHIFT_8, STORE_8);
+        } else {
+          int32_t sums[LANES], *next = sums;
+          __asm__ volatile(STORE_SUMS_8 : SUMS, [sums] "+r"(next) : : OTHERS);
+          eq_finish_mve(to, sums, first, HALF, k->linear, k->way);
+          eq_finish_mve(other, sums + HALF, first, HALF, k->linear, k->way);
+        }
+      }
     }
   }
 }
@@ -243,38 +287,34 @@ static EQ_NOINLINE void run_line_8(int8_t *out, const int8_t *from, const line *
 /* True when products of neighbouring taps may be added in int16. */
 static bool has_chains(const eq_depthwise_window *window, int32_t channels) {
   if (window->chains == NULL) return false;
-  for (int32_t i = 0; i < channels; i += 8) {
-    if (window->chains[i / 8] < 2) return false;
+  const int32_t n = (channels + 7) / 8;
+  uint8x16_t least = vdupq_n_u8(UINT8_MAX);
+  for (int32_t i = 0; i < n; i += LANES) {
+    const mve_pred16_t present = vctp8q((uint32_t)(n - i));
+    least = vminq_m_u8(least, least, vldrbq_z_u8(window->chains + i, present), present);
   }
-  return true;
+  return vminvq_u8(UINT8_MAX, least) >= 2;
 }
 
 void eq_depthwise_s8_mve(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels,
                          const eq_depthwise_window *window, const eq_linear_s8 *linear) {
-  static const int32_t none[LANES];
   if (linear->weights_zero != 0 || window->rows == 0 || window->columns == 0 || channels < HALF ||
       !has_chains(window, channels)) {
     eq_depthwise_s8_scalar(out, x, w, channels, window, linear);
     return;
   }
-  const int32_t lanes = channels < LANES ? HALF : LANES;
   const eq_way way = eq_way_of_linear(linear, channels);
-  const bool here = way == EQ_WAY_UP || way == EQ_WAY_SINGLE || way == EQ_WAY_AWAY;
-  line a = {.channels = (size_t)channels, .way = way,
-            .nine = window->rows == 3 && window->columns == 3 && window->w_row == 3 * window->w_column};
-  for (int32_t c = 0; c < channels; c += lanes) {
-    const int32_t first = eq_min32(c, channels - lanes); /* the last channels may come a second time */
-    eq_linear_s8 part = *linear;
-    part.bias += first;
-    part.multipliers += first;
-    part.shifts += first;
-    a.weights = w + first;
-    a.bias = here ? part.bias : none;
-    for (int32_t i = 0; i < window->lines; i++) {
-      int8_t *to = out + (size_t)i * window->out_line + first;
-      const int8_t *from = x + (size_t)i * window->x_line + first;
-      (lanes == LANES ? run_line_16 : run_line_8)(to, from, &a, window, &part);
-    }
+  const call k = {
+      .window = window,
+      .linear = linear,
+      .way = way,
+      .here = way == EQ_WAY_UP || way == EQ_WAY_SINGLE || way == EQ_WAY_AWAY,
+      .nine = window->rows == 3 && window->columns == 3 && window->w_row == 3 * window->w_column,
+  };
+  if (channels < LANES) {
+    run_8(out, x, w, channels, &k);
+  } else {
+    run_16(out, x, w, channels, &k);
   }
 }
 #endif

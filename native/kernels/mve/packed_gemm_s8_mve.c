@@ -10,8 +10,8 @@ enum {
   CHANNELS = 4,
   HEAD = 16,
   BLOCK = 16,
-  ROWS = 8, /* whose sums wait */
-  ROW_CHANNELS = 32, /* the same of a single row */
+  ROWS = 16,                      /* whose sums of a group of channels wait */
+  ROW_CHANNELS = ROWS * CHANNELS, /* whose sums of a single row wait */
 };
 
 /* One block of inputs of two rows; `a` is empty or the letter that makes products be added. The sums stand in the even
@@ -124,19 +124,20 @@ static EQ_NOINLINE const int8_t *sum_row(int32_t *sums, const int8_t *row, const
   return w;
 }
 
-/* How sums become codes. */
-typedef struct finish {
+/* A call: how its sums become codes, and where those go. */
+typedef struct call {
   const eq_linear_s8 *linear;
-  eq_way way;
   size_t out_stride;
-} finish;
+  eq_way way;
+} call;
 
-/* Requantize the sums of m rows of four channels, `first` being the first, or of the last `n` of the layer. */
+/* Requantize the sums of m >= 1 rows of four channels, `first` being the first, or of the last n of the layer. */
 static EQ_NOINLINE void finish_rows(int8_t *out, const int32_t *sums, int32_t m, int32_t first, int32_t n,
-                                                  const finish *f) {
-  const eq_linear_s8 *linear = f->linear;
-  if (n < CHANNELS || f->way == EQ_WAY_SCALAR) {
-    for (; m > 0; m--, sums += CHANNELS, out += f->out_stride) {
+                                    const call *k) {
+  const eq_linear_s8 *linear = k->linear;
+  const size_t out_stride = k->out_stride;
+  if (n < CHANNELS || k->way == EQ_WAY_SCALAR) {
+    for (; m > 0; m--, sums += CHANNELS, out += out_stride) {
       eq_requant_s8(out, sums, first, eq_min32(n, CHANNELS), linear);
     }
     return;
@@ -144,64 +145,65 @@ static EQ_NOINLINE void finish_rows(int8_t *out, const int32_t *sums, int32_t m,
   const int32x4_t bias = vldrwq_s32(linear->bias + first), multipliers = vldrwq_s32(linear->multipliers + first);
   const int32x4_t shifts = vldrbq_s32(linear->shifts + first);
   const eq_codes codes = eq_codes_of(linear->zero, linear->act_min, linear->act_max);
-  const size_t out_stride = f->out_stride;
 #define FINISH(way)                                                                                \
   const eq_scale4 scale = eq_scale4_of(multipliers, shifts, way);                                  \
-  for (; m > 0; m--, sums += CHANNELS, out += out_stride) {                                        \
+  do {                                                                                             \
     vstrbq_s32(out, eq_code4(eq_requant4(vaddq_s32(vldrwq_s32(sums), bias), scale, way), &codes)); \
-  }
-  EQ_FOR_WAY(f->way, FINISH);
+    sums += CHANNELS;                                                                              \
+    out += out_stride;                                                                             \
+  } while (--m != 0);
+  EQ_FOR_WAY(k->way, FINISH);
 #undef FINISH
 }
 
-/* All channels of one row that is a single run. */
-static EQ_NOINLINE void run_row(int8_t *out, const int8_t *row, int32_t k, const int8_t *w, int32_t n,
-                                              const finish *f) {
-  int32_t sums[ROW_CHANNELS];
+/* All channels of one row that is a single run; sums has room for ROW_CHANNELS. */
+EQ_ALWAYS_INLINE void run_row(int8_t *out, int32_t *sums, const int8_t *row, int32_t blocks, const int8_t *w, int32_t n,
+                              const call *k) {
   for (int32_t first = 0; first < n; first += ROW_CHANNELS) {
     const int32_t count = eq_min32(n - first, ROW_CHANNELS);
-    w = sum_row(sums, row, w, (count + CHANNELS - 1) / CHANNELS, (k + BLOCK - 1) / BLOCK);
-    eq_finish_mve(out + first, sums, first, count, f->linear, f->way);
+    w = sum_row(sums, row, w, (count + CHANNELS - 1) / CHANNELS, blocks);
+    eq_finish_mve(out + first, sums, first, count, k->linear, k->way);
   }
 }
 
-/* All channels of m rows from byte `from` of each run on; m <= ROWS is even, or 1: a row alone is its own partner. */
-static EQ_NOINLINE void run_rows(int8_t *out, const eq_gemm_rows *x, size_t from, const int8_t *w,
-                                               int32_t m, int32_t n, const finish *f) {
-  int32_t sums[ROWS * CHANNELS];
-  const int32_t blocks = (x->run + BLOCK - 1) / BLOCK, run_bytes = blocks * CHANNELS * BLOCK;
-  const size_t to_partner = m == 1 ? 0 : x->stride;
-  const size_t skip = 2 * x->stride - (size_t)(BLOCK * blocks);
+/* All channels of m rows from byte `from` of each run on; m <= ROWS is even, or 1: a row alone is its own partner. sums
+ * has room for those of ROWS rows. */
+EQ_ALWAYS_INLINE void run_rows(int8_t *out, int32_t *sums, const eq_gemm_rows *x, size_t from, const int8_t *w,
+                               int32_t m, int32_t n, const call *k) {
+  const int32_t blocks = (int32_t)((uint32_t)x->run + BLOCK - 1) / BLOCK, run_bytes = blocks * CHANNELS * BLOCK;
+  const size_t to_partner = m == 1 ? 0 : x->stride, skip = 2 * x->stride - (size_t)(BLOCK * blocks);
+  const int8_t *const row = x->runs[0] + from;
   pairs p = {.blocks = blocks, .skip = skip, .end = sums + (m + 1) / 2 * (2 * CHANNELS)};
   for (int32_t c = 0; c < n; c += CHANNELS) {
-    const int8_t *row = x->runs[0] + from;
     w += HEAD;
     p.weights = w;
     p.sums = sums;
     set_pairs(&p, row, row + to_partner);
     w += run_bytes;
     for (int32_t run = 1; run < x->n_runs; run++, w += run_bytes) {
-      row = x->runs[run] + from;
+      const int8_t *const next = x->runs[run] + from;
       p.weights = w;
       p.sums = sums;
-      add_pairs(&p, row, row + to_partner);
+      add_pairs(&p, next, next + to_partner);
     }
-    finish_rows(out + c, sums, m, c, n - c, f);
+    finish_rows(out + c, sums, m, c, n - c, k);
   }
 }
 
 void eq_packed_gemm_s8_mve(int8_t *out, size_t out_stride, const eq_gemm_rows *x, const int8_t *w, int32_t m, int32_t n,
                            const eq_linear_s8 *linear) {
-  const finish f = {linear, eq_way_of_linear(linear, n), out_stride};
+  int32_t sums[ROWS * CHANNELS];
+  const call k = {.linear = linear, .out_stride = out_stride, .way = eq_way_of_linear(linear, n)};
+  const int32_t blocks = (int32_t)((uint32_t)x->run + BLOCK - 1) / BLOCK;
   for (size_t from = 0; m > 0;) {
     const int32_t rows = m == 1 ? 1 : eq_min32(m, ROWS) / 2 * 2;
-    if (x->n_runs == 0 || x->run == 0) {
-      static const int32_t none[ROWS * CHANNELS];
-      for (int32_t c = 0; c < n; c += CHANNELS) finish_rows(out + c, none, rows, c, n - c, &f);
+    if (x->n_runs == 0 || blocks == 0) {
+      for (int32_t i = 0; i < ROWS * CHANNELS; i++) sums[i] = 0;
+      for (int32_t c = 0; c < n; c += CHANNELS) finish_rows(out + c, sums, rows, c, n - c, &k);
     } else if (rows == 1 && x->n_runs == 1) {
-      run_row(out, x->runs[0] + from, x->run, w, n, &f);
+      run_row(out, sums, x->runs[0] + from, blocks, w, n, &k);
     } else {
-      run_rows(out, x, from, w, rows, n, &f);
+      run_rows(out, sums, x, from, w, rows, n, &k);
     }
     m -= rows;
     from += (size_t)rows * x->stride;

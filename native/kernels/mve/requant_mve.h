@@ -35,9 +35,11 @@ EQ_ALWAYS_INLINE eq_way eq_way_of(int32_t mode, int32_t largest, bool unseen) {
 /* The way that serves n channels of a layer. */
 EQ_ALWAYS_INLINE eq_way eq_way_of_linear(const eq_linear_s8 *linear, int32_t n) {
   int8x16_t found = vdupq_n_s8(INT8_MIN);
-  for (int32_t i = 0; i < n; i += 16) {
-    const mve_pred16_t present = vctp8q((uint32_t)(n - i));
-    found = vmaxq_m_s8(found, found, vldrbq_z_s8(linear->shifts + i, present), present);
+  const int8_t *shifts = linear->shifts;
+  for (; n >= 16; n -= 16, shifts += 16) found = vmaxq_s8(found, vldrbq_s8(shifts));
+  if (n > 0) {
+    const mve_pred16_t present = vctp8q((uint32_t)n);
+    found = vmaxq_m_s8(found, found, vldrbq_z_s8(shifts, present), present);
   }
   return eq_way_of(eq_mode(linear->mode), vmaxvq_s8(INT8_MIN, found), linear->act_min >= linear->zero);
 }
