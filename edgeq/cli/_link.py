@@ -78,13 +78,16 @@ def await_firmware(
     hello = _first_hello(chosen.url)
     if hello.board != name:
         raise DeviceError(f"{chosen.url} answers as {hello.board or 'a board without a name'}, not as {name}")
-    if build.model_file is not None and not holds_model(hello, read_bytes(build.model_file)):
-        raise DeviceError(
-            f"{chosen.url} answers, but with another model than {build.model}: it still runs older firmware",
-            hint="press reset, or flash it again",
-        )
+    old = f"{chosen.url} answers, but still runs older firmware"
+    retry = "press reset, or flash it again"
+    if build.model_file is None and not hello.features & Features.SLOTS:
+        raise DeviceError(f"{old}: it has no slots for models", hint=retry)
+    if build.model_file is not None and not (
+        hello.features & Features.FIXED_MODEL and holds_model(hello, read_bytes(build.model_file))
+    ):
+        raise DeviceError(f"{old}: its model is not {build.model}", hint=retry)
     version = ".".join(map(str, hello.firmware_version))
-    what = f" with {build.model}" if build.model_file is not None else ""
+    what = f" with {build.model}" if build.model_file is not None else " with slots for models"
     tell(f"{name} answers at {chosen.url}: firmware {version}{what}")
     return hello
 

@@ -104,13 +104,15 @@ def write_build(
     board: Board,
     compiler: str,
     executables: Collection[str] = (),
+    slots: bool = False,
 ) -> BuiltFiles:
-    """Write a build, with a manifest of every file's size and SHA-256."""
+    """Write a build, with a manifest of every file's size and SHA-256; ``slots``: models are swapped over the link."""
     manifest = {
         "schema": SCHEMA,
         "model": model,
         "board": board.name,
         "compiler": compiler,
+        "slots": slots,
         "files": {
             file: {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()} for file, data in contents.items()
         },

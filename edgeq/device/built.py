@@ -25,7 +25,7 @@ class Build:
     board: Board
     model: str
     files: dict[str, Path]
-    model_file: Path | None = None  # the model that is part of the firmware
+    model_file: Path | None = None  # the model that is part of the firmware; None where models are swapped
 
     def firmware(self, suffix: str) -> Path:
         """Return the firmware in one format. Raises BadInputError when the folder has none."""
@@ -69,7 +69,8 @@ def read_build(folder: Path, *, board: str | None = None) -> Build:
                 hint="build it again",
             )
     files = {PurePosixPath(name).suffix: folder / name for name in names if PurePosixPath(name).stem == "firmware"}
-    return Build(folder, profile, manifest["model"], files, folder / _MODEL if _MODEL in names else None)
+    fixed = folder / _MODEL if _MODEL in names and not manifest["slots"] else None
+    return Build(folder, profile, manifest["model"], files, fixed)
 
 
 def _parsed(path: Path) -> dict[str, Any]:
@@ -78,7 +79,8 @@ def _parsed(path: Path) -> dict[str, Any]:
         manifest = json.loads(read_bytes(path))
         schema = manifest["schema"]
         names = {str(name): str(entry["sha256"]) for name, entry in manifest["files"].items()}
-        found = {"board": str(manifest["board"]), "model": str(manifest["model"]), "files": names}
+        slots = bool(manifest.get("slots", False))
+        found = {"board": str(manifest["board"]), "model": str(manifest["model"]), "slots": slots, "files": names}
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise BadInputError(
             f"{str(path)!r} is damaged: {type(error).__name__}: {error}", hint="build it again"

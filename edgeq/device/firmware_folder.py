@@ -62,4 +62,4 @@ def build_firmware_folder(
         manifest=MANIFEST,
     )
     contents["README.md"] = about.encode()
-    return write_build(folder, contents, model=plan.name, board=board, compiler=firmware.compiler)
+    return write_build(folder, contents, model=plan.name, board=board, compiler=firmware.compiler, slots=slots)

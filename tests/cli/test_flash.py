@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from cli_calls import INT8, call, command_line, process_environment, report
 from device.builds import write_build
-from device.fake_device import FIXED_MODEL, FakeDevice
+from device.fake_device import FIXED_MODEL, SLOTS, FakeDevice, Slot
 from needs import needs_program
 from small_models import small_model
 
@@ -63,8 +63,9 @@ def test_a_board_without_a_known_port_is_not_asked(build: Path, capsys: pytest.C
 @pytest.mark.parametrize(
     ("values", "said"),
     [
-        ({"fixed_model": small_model(seed=1)}, "with another model than digits: it still runs older firmware"),
-        ({"fixed_model": b""}, "with another model than digits"),
+        ({"fixed_model": small_model(seed=1)}, "still runs older firmware: its model is not digits; press reset"),
+        ({"fixed_model": b""}, "its model is not digits"),
+        ({"features": SLOTS, "slots": [Slot(MODEL, 1, True)], "active": 0}, "its model is not digits"),
         ({"board": "pico"}, "answers as pico, not as microbit"),
     ],
 )
@@ -74,6 +75,19 @@ def test_a_board_that_runs_something_else_is_a_failure(
     with _board(tmp_path, **values) as device:
         assert call("flash", build, "--port", device.path) == 6
     assert said in capsys.readouterr().err
+
+
+def test_firmware_with_slots_need_not_have_the_model(
+    build: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = {"firmware.hex": b":00000001FF\n", "model.eqm": MODEL}
+    write_build(build, "microbit", files, slots=True)
+    with _board(tmp_path, features=SLOTS) as device:
+        assert call("flash", build, "--port", device.path) == 0
+    assert "firmware 0.1.0 with slots for models" in capsys.readouterr().out
+    with _board(tmp_path) as device:
+        assert call("flash", build, "--port", device.path) == 6
+    assert "still runs older firmware: it has no slots for models" in capsys.readouterr().err
 
 
 def test_a_named_port_where_nobody_answers_is_a_failure(
@@ -105,7 +119,7 @@ def test_a_missing_or_changed_folder(build: Path) -> None:
 
 def test_an_emulated_board_runs_until_it_is_interrupted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     needs_program("qemu-system-arm")
-    board = load_board("mps2-an386")
+    board = load_board("mps2-an385")
     model = edgeq.convert(INT8, board=board.name)
     firmware = build_firmware(board, model.plan, model.data)
     folder = write_build(tmp_path / "fw", board.name, {"firmware.elf": firmware.elf, "model.eqm": model.data})
@@ -117,7 +131,7 @@ def test_an_emulated_board_runs_until_it_is_interrupted(tmp_path: Path, capsys: 
     try:
         first = process.stdout.readline()
         url = next(word for word in first.split() if word.startswith("socket://"))
-        assert first == f"mps2-an386, emulated, is at {url} until you press Ctrl-C; in another terminal:\n"
+        assert first == f"{board.name}, emulated, is at {url} until you press Ctrl-C; in another terminal:\n"
         found = report(capsys, "slots", "--port", url)
         assert (found["board"], found["fixed_model"], found["model"]["bytes"]) == (board.name, True, len(model.data))
     finally:

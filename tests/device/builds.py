@@ -11,15 +11,15 @@ from pathlib import Path
 RP2040, RP2350 = 0xE48BFF56, 0xE48BFF59
 
 
-def write_build(folder: Path, board: str, files: dict[str, bytes]) -> Path:
+def write_build(folder: Path, board: str, files: dict[str, bytes], *, slots: bool = False) -> Path:
     """Write files and the list of them; return the folder."""
     folder.mkdir(parents=True, exist_ok=True)
     listed = {}
     for name, data in files.items():
         (folder / name).write_bytes(data)
         listed[name] = {"bytes": len(data), "sha256": hashlib.sha256(data).hexdigest()}
-    manifest = {"schema": "edgeq.build/1", "model": "digits", "board": board, "compiler": "any", "files": listed}
-    (folder / "edgeq-build.json").write_text(json.dumps(manifest))
+    about = {"schema": "edgeq.build/1", "model": "digits", "board": board, "compiler": "any", "slots": slots}
+    (folder / "edgeq-build.json").write_text(json.dumps({**about, "files": listed}))
     return folder
 
 
