@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from edgeq.errors import DeviceError
 
@@ -14,10 +14,14 @@ CALIBRATE = 0xFFFFFFFF  # what eqrun marks twice in a row, to show what a marker
 
 @dataclass(frozen=True)
 class Interval:
-    """What ran from one marker to the next: instructions, and how often each block of code (its bytes) did."""
+    """What ran from one marker to the next: instructions, and how often each block of code (its bytes) did.
+
+    ``left`` is how often what ran next was not the code right behind the block, as after a taken branch.
+    """
 
     instructions: int
     blocks: Mapping[bytes, int]
+    left: Mapping[bytes, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -41,8 +45,9 @@ def parse_report(report: str, steps: int) -> Counted:
     """
     code: dict[str, bytes] = {}
     marks: list[tuple[int, int]] = []
-    intervals: list[Counter[bytes]] = []
+    intervals: list[tuple[Counter[bytes], Counter[bytes]]] = []
     runs: Counter[bytes] = Counter()
+    left: Counter[bytes] = Counter()
     try:
         for line in report.splitlines():
             kind, first, second = line.split(" ")
@@ -50,10 +55,12 @@ def parse_report(report: str, steps: int) -> Counted:
                 code[first] = bytes.fromhex(second)
             elif kind == "ran":
                 runs[code[first]] += int(second)
+            elif kind == "left":
+                left[code[first]] += int(second)
             elif kind == "mark":
                 marks.append((int(first), int(second)))
-                intervals.append(runs)
-                runs = Counter()
+                intervals.append((runs, left))
+                runs, left = Counter(), Counter()
             else:
                 raise ValueError(kind)
     except (ValueError, KeyError):
@@ -61,7 +68,7 @@ def parse_report(report: str, steps: int) -> Counted:
     if [what for what, _ in marks] != [CALIBRATE, CALIBRATE, *range(steps + 1)]:
         raise DeviceError(f"the instruction counter saw {len(marks)} markers, {steps + 3} in order expected")
     found = [
-        Interval(end - start, blocks)
-        for (_, start), (_, end), blocks in zip(marks, marks[1:], intervals[1:], strict=False)
+        Interval(end - start, blocks, left)
+        for (_, start), (_, end), (blocks, left) in zip(marks, marks[1:], intervals[1:], strict=False)
     ]
     return Counted(steps=tuple(found[2:]), marker=found[0])

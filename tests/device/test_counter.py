@@ -29,6 +29,11 @@ def test_each_step_has_the_blocks_that_ran_in_it() -> None:
     assert counted.steps == (Interval(1007, {BRANCH: 1000, NOP: 7}), Interval(5, {NOP: 5}))
 
 
+def test_a_block_that_was_left_may_have_run_in_the_step_before() -> None:
+    report = REPORT.replace("ran 1 5\n", "ran 1 5\nleft 1 4\nleft 2 1\n")
+    assert parse_report(report, 2).steps[1] == Interval(5, {NOP: 5}, {NOP: 4, BRANCH: 1})
+
+
 def test_the_markers_own_instructions_are_taken_off() -> None:
     assert parse_report(REPORT, 2).instructions == [1000, 0]
 
@@ -48,7 +53,7 @@ def test_a_wrong_sequence_of_markers_is_refused(report: str) -> None:
         parse_report(report, 2)
 
 
-@pytest.mark.parametrize("line", ["ran 9 1", "block 3 xyz", "mark", "hello 1 2", "ran 1 many"])
+@pytest.mark.parametrize("line", ["ran 9 1", "left 9 1", "block 3 xyz", "mark", "hello 1 2", "ran 1 many"])
 def test_a_line_that_cannot_be_read_is_refused(line: str) -> None:
     with pytest.raises(DeviceError, match="damaged"):
         parse_report(f"{REPORT}{line}\n", 2)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Count the instructions of whole models on emulated Cortex-M cores, layer by layer.
+"""Count the instructions of whole models on emulated Cortex-M cores, layer by layer, and model cycles where they can be.
 
 PYTHONPATH=tests python tests/native/model_counts.py CORE MODEL...     e.g. cortex-m4 kws_ref_int8.tflite
 """
@@ -19,6 +19,7 @@ from bare import ENVIRONMENT, HARNESS, Core, bare_compiler, count_bare, find_cor
 from edgeq.api import Model
 from edgeq.board import load_board
 from edgeq.device.counter import Counted, parse_report
+from edgeq.device.cycle_table import TIMINGS, modelled_cycles
 from edgeq.device.toolchain import compile_sources, native_includes, native_sources
 from edgeq.errors import DeviceError
 from edgeq.format.write import write_model
@@ -65,6 +66,15 @@ def count_model(core: Core, objects: list[Path], model: Model) -> ModelCount:
     return ModelCount(printed[1], counted, int(printed[2]), int(printed[3]))
 
 
+def _cycles(core: Core, counted: Counted) -> list[int]:
+    """Return the modelled cycles of each step without the marker's own, none for a core without a timing table."""
+    timing = TIMINGS.get(core.cpu)
+    if timing is None:
+        return []
+    own = modelled_cycles(counted.marker, timing)
+    return [max(0, modelled_cycles(step, timing) - own) for step in counted.steps]
+
+
 def convert_for(core: Core, path: Path) -> Model:
     """Convert a model for a board that has the core."""
     boards = {"cortex-m0": "microbit", "cortex-m3": "mps2-an385", "cortex-m4": "mps2-an386", "cortex-m7": "mps2-an500",
@@ -82,12 +92,18 @@ def main() -> int:
         model = convert_for(core, path)
         found = count_model(core, objects, model)
         print(f"{path.stem} on {core.cpu}, kernels {found.isa}, model {len(model.data)} B")
-        for step, instructions in zip(model.plan.steps, found.counted.instructions, strict=True):
+        cycles = _cycles(core, found.counted)
+        for step, instructions, modelled in zip(
+            model.plan.steps, found.counted.instructions, cycles or [None] * len(model.plan.steps), strict=True
+        ):
             macs = step.step.macs()
-            ratio = f"{instructions / macs:8.2f} a MAC" if macs else ""
-            print(f"  {step.name[-40:]:40} {step.step.name:18} {instructions:10,}{ratio}")
+            ratio = f"{instructions / macs:8.2f} a MAC" if macs else " " * 15
+            timed = f" {modelled:12,} cycles" if modelled is not None else ""
+            print(f"  {step.name[-40:]:40} {step.step.name:18} {instructions:10,}{ratio}{timed}")
         total, macs = sum(found.counted.instructions), sum(step.step.macs() for step in model.plan.steps)
-        print(f"  total {total:,}, {total / macs:.2f} a MAC; arena {found.arena_bytes} B, stack {found.stack_bytes} B")
+        timed = f", {sum(cycles):,} cycles by the timing table" if cycles else ""
+        memory = f"arena {found.arena_bytes} B, stack {found.stack_bytes} B"
+        print(f"  total {total:,}, {total / macs:.2f} a MAC{timed}; {memory}")
     return 0
 
 

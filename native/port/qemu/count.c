@@ -5,6 +5,7 @@
  *
  *     block ID CODE     before a block is first named: its instructions' bytes in hexadecimal
  *     ran ID TIMES      how often the block ran since the last marker, if it did
+ *     left ID TIMES     how often it was not the code right behind it that ran next, as after a taken branch
  *     mark WHAT COUNT   the marker's argument, and all instructions executed up to and with the marker
  *
  * Where QEMU emulates a whole Cortex-M machine, which makes no system calls, the marker is the instruction MOV R9, R9, alone
@@ -50,6 +51,7 @@ void qemu_plugin_register_vcpu_insn_exec_cb(struct qemu_plugin_insn *instruction
 void qemu_plugin_register_vcpu_syscall_cb(plugin_id id, on_call *call);
 void qemu_plugin_register_atexit_cb(plugin_id id, on_exit_call *call, void *data);
 size_t qemu_plugin_tb_n_insns(const struct qemu_plugin_tb *block);
+uint64_t qemu_plugin_tb_vaddr(const struct qemu_plugin_tb *block);
 struct qemu_plugin_insn *qemu_plugin_tb_get_insn(const struct qemu_plugin_tb *block, size_t index);
 size_t qemu_plugin_insn_size(const struct qemu_plugin_insn *instruction);
 
@@ -74,6 +76,10 @@ typedef struct block {
   struct block *next;
   uint64_t runs;
   uint64_t reported_runs; /* of runs, those up to the last marker */
+  uint64_t left;
+  uint64_t reported_left;
+  uint64_t start; /* address */
+  uint64_t end;
   uint32_t id;            /* 0 until the report holds the code */
   uint32_t instructions;
   size_t code_bytes;
@@ -81,6 +87,7 @@ typedef struct block {
 } block;
 
 static block *blocks;
+static block *last; /* that ran */
 static uint32_t last_id;
 static uint64_t executed;
 static uint32_t marks;
@@ -98,7 +105,10 @@ static size_t read_code(const struct qemu_plugin_insn *instruction, uint8_t *out
 
 static void count_block(unsigned int cpu, void *data) {
   (void)cpu;
-  ((block *)data)->runs++;
+  block *now = data;
+  if (last != NULL && now->start != last->end) last->left++;
+  last = now;
+  now->runs++;
 }
 
 static void note_marker(uint32_t what);
@@ -128,28 +138,32 @@ static void watch_block(plugin_id id, struct qemu_plugin_tb *translated) {
       qemu_plugin_register_vcpu_insn_exec_cb(instruction, note_instruction, 0, NULL);
     }
   }
+  new->start = qemu_plugin_tb_vaddr(translated);
+  new->end = new->start + new->code_bytes;
   new->next = blocks;
   blocks = new;
   qemu_plugin_register_vcpu_tb_exec_cb(translated, count_block, 0, new);
 }
 
-static void report_runs(block *ran, uint64_t times) {
+static void report_runs(block *ran, uint64_t times, uint64_t left) {
   if (ran->id == 0) {
     ran->id = ++last_id;
     fprintf(report, "block %" PRIu32 " ", ran->id);
     for (size_t i = 0; i < ran->code_bytes; i++) fprintf(report, "%02x", ran->code[i]);
     fputc('\n', report);
   }
-  fprintf(report, "ran %" PRIu32 " %" PRIu64 "\n", ran->id, times);
+  if (times > 0) fprintf(report, "ran %" PRIu32 " %" PRIu64 "\n", ran->id, times);
+  if (left > 0) fprintf(report, "left %" PRIu32 " %" PRIu64 "\n", ran->id, left);
 }
 
 static void note_marker(uint32_t what) {
   for (block *b = blocks; b != NULL; b = b->next) {
-    const uint64_t times = b->runs - b->reported_runs;
-    if (times == 0) continue;
+    const uint64_t times = b->runs - b->reported_runs, left = b->left - b->reported_left;
+    if (times == 0 && left == 0) continue;
     executed += times * b->instructions;
     b->reported_runs = b->runs;
-    if (marks > 0) report_runs(b, times);
+    b->reported_left = b->left;
+    if (marks > 0) report_runs(b, times, left);
   }
   marks++;
   fprintf(report, "mark %" PRIu32 " %" PRIu64 "\n", what, executed);
