@@ -74,7 +74,7 @@ static void take(eq_link *link, uint8_t byte) {
     if (!zero) return;
     byte = 0;
   }
-  if (link->used == EQ_LINK_FRAME_BYTES) {
+  if (link->used == REQUEST_BYTES + EQ_LINK_PAYLOAD + CRC_BYTES) {
     link->receiving = NOISE;
   } else {
     link->frame[link->used++] = byte;

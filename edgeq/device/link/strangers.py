@@ -29,16 +29,20 @@ def describe_stranger(received: bytes, sent: bytes, *, speed: int | None) -> str
     pure = received.replace(b"\x00", b"")
     if not pure:
         return "nothing was received; is the board powered, is this its port, does it run edgeq's firmware?"
-    if set(pure.split(b"\r\n")) <= set(sent.replace(b"\r\n", b"\x00").split(b"\x00")) | {b""}:
+    if pure.replace(b"\r\n", b"") in sent.replace(b"\x00", b"").replace(b"\r\n", b""):
         return "only what was sent came back; is something connected that echoes, or are RX and TX joined?"
     text = _ESCAPE_SEQUENCES.sub(b"", pure)
     for echoed in sent.split(b"\x00"):
         text = text.replace(echoed, b"") if echoed.strip() else text
     for pattern, title in _KNOWN:
         if re.search(pattern, text):
-            return f'it looks like {title}: "{printable(text.strip()[-200:])}"'
+            return f'it looks like {title}: "{_last_line(text)}"'
     readable = sum(32 <= byte < 127 or byte in b"\r\n\t" for byte in text)
     if text and readable >= _TEXT_FRACTION * len(text):
-        return f'some other program sends text: "{printable(text.strip())}"'
+        return f'some other program sends text: "{_last_line(text)}"'
     line = "" if speed is None else f"; the other side may use another speed than {speed} bit/s"
     return f"{len(received)} bytes arrived that are no frames ({pure[:_SHOWN_BYTES].hex(' ')} ...){line}"
+
+
+def _last_line(text: bytes) -> str:
+    return printable(text.strip().splitlines()[-1].strip())
