@@ -8,13 +8,12 @@
 #include "kernels/packed.h"
 
 enum {
-  ROWS = 4,
+  ROWS = EQ_ROWS_DSP,
   PAIRS = 8,  /* of channels, whose sums wait on the stack */
   CHUNK = 32, /* inputs of each row that are widened at a time */
   DEPTH = 4,  /* inputs of a block */
   BLOCK_BYTES = 8,
-  FEW_ROWS = 2,       /* at the end, that one row at a time is better for */
-  LONGEST = 1 << 15,  /* inputs whose products add up to less than 2^29 */
+  FEW_ROWS = 2, /* at the end, that one row at a time is better for */
 };
 
 typedef struct product {
@@ -26,13 +25,10 @@ typedef struct product {
   bool fast;
 } product;
 
-/* What the sums of channel c begin with; there is none behind the last channel of an odd number. */
-static inline int32_t start_of(const product *p, int32_t c) { return p->fast && c < p->n ? p->linear->bias[c] : 0; }
-
 static inline int32_t blocks_of(int32_t inputs) { return (inputs + DEPTH - 1) / DEPTH; }
 
 /* The products of up to 2 * PAIRS channels, `skipped` the weights in front of them: a run of a row at a time. */
-static void add_rows(int32_t *sums, eq_wide_dsp *wide, const product *p, const int8_t *w, int32_t row, int32_t pairs,
+static __attribute__((noinline)) void add_rows(int32_t *sums, eq_wide_dsp *wide, const product *p, const int8_t *w, int32_t row, int32_t pairs,
                      int32_t rows, bool is_wide) {
   const eq_gemm_rows *x = p->x;
   for (int32_t i = 0; i < x->n_runs; i++) {
@@ -50,7 +46,7 @@ static void add_rows(int32_t *sums, eq_wide_dsp *wide, const product *p, const i
 }
 
 /* Up to four rows. */
-static void multiply_rows(int8_t *out, size_t out_stride, const product *p, int32_t row, int32_t rows) {
+static __attribute__((noinline)) void multiply_rows(int8_t *out, size_t out_stride, const product *p, int32_t row, int32_t rows) {
   eq_wide_dsp wide[CHUNK / DEPTH];
   int32_t sums[PAIRS * 2 * ROWS];
   const bool stays = p->x->n_runs == 1 && p->x->run <= CHUNK; /* as it was widened */
@@ -58,36 +54,36 @@ static void multiply_rows(int8_t *out, size_t out_stride, const product *p, int3
   for (int32_t first = 0; first < p->n; first += 2 * PAIRS, w += PAIRS * p->group_bytes) {
     const int32_t count = eq_min32(p->n - first, 2 * PAIRS), pairs = (count + 1) / 2;
     int32_t *to = sums;
-    for (int32_t c = first; c < first + count; c += 2) {
-      const int32_t even = start_of(p, c), odd = start_of(p, c + 1);
-      for (int32_t r = 0; r < ROWS; r++, to += 2) to[0] = even, to[1] = odd;
-    }
+    for (int32_t c = 0; c < count; c++, to += ROWS) to[0] = to[1] = to[2] = to[3] = p->linear->bias[first + c];
     add_rows(sums, wide, p, w, row, pairs, rows, stays && first > 0);
-    const eq_sums_dsp of = {sums, 2, 2 * ROWS, rows, count};
-    eq_requant_s8_dsp(out + first, out_stride, &of, first, p->linear, p->fast);
+    eq_requant_rows_dsp(out + first, out_stride, sums, rows, first, count, p->linear, p->fast);
   }
 }
 
+static inline void copy_sums(int32_t *to, const int32_t *from, int32_t n) {
+  for (; n >= ROWS; n -= ROWS, to += ROWS, from += ROWS) to[0] = from[0], to[1] = from[1], to[2] = from[2], to[3] = from[3];
+  for (; n > 0; n--) *to++ = *from++;
+}
+
 /* One row, four channels at a time. */
-static void multiply_row(int8_t *out, const product *p, int32_t row) {
-  int32_t sums[2 * PAIRS];
+static __attribute__((noinline)) void multiply_row(int8_t *out, const product *p, int32_t row) {
+  int32_t sums[2 * PAIRS + 2];
   const int8_t *w = p->w;
-  for (int32_t first = 0; first < p->n; first += 2 * PAIRS) {
-    const int32_t count = eq_min32(p->n - first, 2 * PAIRS);
-    for (int32_t c = 0; c < count; c += 4) {
-      for (int32_t i = 0; i < 4; i++) sums[c + i] = start_of(p, first + c + i);
-      const size_t next = count - c > 2 ? p->group_bytes : 0; /* the last pair alone is taken twice */
-      size_t at = 0;
-      for (int32_t i = 0; i < p->x->n_runs; i++) {
-        const int32_t blocks = blocks_of(p->x->run);
-        const int8_t *x = p->x->runs[i] + (size_t)row * p->x->stride;
-        if (blocks > 0) eq_add_dots_dsp(sums + c, x, w + at, w + at + next, blocks);
-        at += (size_t)(blocks * BLOCK_BYTES);
-      }
-      w += 2 * p->group_bytes;
+  for (int32_t first = 0; first < p->n; first += 2 * PAIRS, w += PAIRS * p->group_bytes) {
+    const int32_t count = eq_min32(p->n - first, 2 * PAIRS), pairs = (count + 1) / 2;
+    copy_sums(sums, p->linear->bias + first, count);
+    size_t at = 0;
+    for (int32_t i = 0; i < p->x->n_runs; i++) {
+      const int8_t *x = p->x->runs[i] + (size_t)row * p->x->stride;
+      const size_t bytes = (size_t)(blocks_of(p->x->run) * BLOCK_BYTES);
+      const size_t last = (size_t)(pairs / 2 * 2); /* which is taken twice where its number is odd */
+      eq_pairs_dsp of = {w + at, p->group_bytes - bytes, sums + 2 * last, bytes};
+      if (pairs > 1) eq_add_dots_dsp(sums, x, &of, p->group_bytes);
+      of = (eq_pairs_dsp){w + at + last * p->group_bytes, 0, sums + 2 * last + 4, bytes};
+      if (pairs % 2 != 0) eq_add_dots_dsp(sums + 2 * last, x, &of, 0);
+      at += bytes;
     }
-    const eq_sums_dsp of = {sums, 0, 2, 1, count};
-    eq_requant_s8_dsp(out + first, 0, &of, first, p->linear, p->fast);
+    eq_requant_row_dsp(out + first, sums, first, count, p->linear, p->fast);
   }
 }
 
@@ -95,7 +91,7 @@ void eq_packed_gemm_s8_dsp(int8_t *out, size_t out_stride, const eq_gemm_rows *x
                            const eq_linear_s8 *linear) {
   const int32_t k = x->n_runs * x->run;
   const product p = {.x = x, .w = w, .group_bytes = eq_packed_group_bytes(EQ_LAYOUT_C2K4, k), .n = n, .linear = linear,
-                     .fast = k <= LONGEST && eq_is_fast_dsp(linear, n)};
+                     .fast = eq_is_fast_dsp(linear, n, k)};
   int32_t row = 0;
   for (; m - row > FEW_ROWS; row += ROWS, out += ROWS * out_stride) {
     multiply_rows(out, out_stride, &p, row, eq_min32(m - row, ROWS));

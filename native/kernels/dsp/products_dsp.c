@@ -37,20 +37,20 @@ NAKED void eq_widen_dsp(eq_wide_dsp *to, const int8_t *const rows[4], size_t fro
       LINE("pop {r4-r11, pc}"));
 }
 
-/* Two inputs of four rows, whose sums are in r4 to r11, with one word of weights. */
+/* Two inputs of four rows with one word of weights: sums of channel 0 are in r4 to r7, those of channel 1 in r8 to r11. */
 #define HALF                       \
   LINE("ldr lr, [r1], #4")         \
   LINE("ldmia r0!, {r2, r3}")      \
   LINE("sxtb16 r12, lr")           \
   LINE("sxtb16 lr, lr, ror #8")    \
   LINE("smlad r4, r2, r12, r4")    \
-  LINE("smlad r5, r2, lr, r5")     \
-  LINE("smlad r6, r3, r12, r6")    \
-  LINE("smlad r7, r3, lr, r7")     \
+  LINE("smlad r8, r2, lr, r8")     \
+  LINE("smlad r5, r3, r12, r5")    \
+  LINE("smlad r9, r3, lr, r9")     \
   LINE("ldmia r0!, {r2, r3}")      \
-  LINE("smlad r8, r2, r12, r8")    \
-  LINE("smlad r9, r2, lr, r9")     \
-  LINE("smlad r10, r3, r12, r10")  \
+  LINE("smlad r6, r2, r12, r6")    \
+  LINE("smlad r10, r2, lr, r10")   \
+  LINE("smlad r7, r3, r12, r7")    \
   LINE("smlad r11, r3, lr, r11")
 
 /* r0 is x, r1 is w. On the stack: sums, x, the end of a pair's weights, w_skip, sums_end, w_bytes. */
@@ -107,23 +107,34 @@ NAKED void eq_add_products_dsp(int32_t *sums, const eq_wide_dsp *x, const eq_pai
   PAIR("r2", "r4", "r5")           \
   PAIR("r3", "r6", "r7")
 
-/* r1 is x, r2 is w, r3 is v, lr counts blocks; the last argument lies on the stack. */
-NAKED void eq_add_dots_dsp(int32_t sums[4], const int8_t *x, const int8_t *w, const int8_t *v, int32_t blocks) {
+/* r1 is x, r2 and r3 are the weights of two pairs. On the stack: x, distance, w_skip, sums_end, w_bytes. */
+NAKED void eq_add_dots_dsp(int32_t *sums, const int8_t *x, const eq_pairs_dsp *pairs, size_t distance) {
   __asm__(
       LINE("push {r4-r11, lr}")
-      LINE("ldr lr, [sp, #36]")
-      LINE("ldmia r0, {r4-r7}")
-      LINE("tst lr, #1")
-      LINE("add lr, lr, #1")
-      LINE("lsr lr, lr, #1") /* twice as many, the first time one if their number is odd */
-      LINE("bne 2f")
+      LINE("ldmia r2, {r4-r7}")
+      LINE("push {r1, r3, r5, r6, r7}")
+      LINE("mov r2, r4")
       "1:\n\t"
-      FOUR_CHANNELS
+      LINE("ldrd r1, r12, [sp]")
+      LINE("ldr lr, [sp, #16]")
+      LINE("ldmia r0, {r4-r7}")
+      LINE("add r3, r2, r12")
+      LINE("tst lr, #8")
+      LINE("add lr, lr, #8")
+      LINE("lsr lr, lr, #4") /* turns of two blocks, the first of one if their number is odd */
+      LINE("bne 3f")
       "2:\n\t"
       FOUR_CHANNELS
+      "3:\n\t"
+      FOUR_CHANNELS
       LINE("subs lr, #1")
+      LINE("bne 2b")
+      LINE("ldrd r12, lr, [sp, #8]")
+      LINE("stmia r0!, {r4-r7}")
+      LINE("add r2, r3, r12")
+      LINE("cmp r0, lr")
       LINE("bne 1b")
-      LINE("stmia r0, {r4-r7}")
+      LINE("add sp, #20")
       LINE("pop {r4-r11, pc}"));
 }
 #endif

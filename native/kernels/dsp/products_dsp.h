@@ -25,10 +25,11 @@ typedef struct eq_pairs_dsp {
   size_t w_bytes; /* of the blocks of one pair, at least one of 8 bytes */
 } eq_pairs_dsp;
 
-/* sums[pair][row][channel] += x[row] * w[pair][channel] over the blocks, for four rows and every pair. */
+/* sums[channel][row] += x[row] * w[channel] over the blocks, for four rows and every pair. */
 void eq_add_products_dsp(int32_t *sums, const eq_wide_dsp *x, const eq_pairs_dsp *pairs);
 
-/* sums[c] += x * w[c] over blocks >= 1 blocks of one row, for the pairs of channels at w and at v. */
-void eq_add_dots_dsp(int32_t sums[4], const int8_t *x, const int8_t *w, const int8_t *v, int32_t blocks);
+/* sums[channel] += x * w[channel] over the blocks, for one row and every two pairs, the second of which lies `distance`
+ * bytes behind the first; w_skip is counted from behind the second one's last block. */
+void eq_add_dots_dsp(int32_t *sums, const int8_t *x, const eq_pairs_dsp *pairs, size_t distance);
 
 #endif

@@ -39,22 +39,17 @@ static inline int32_t eq_scaled_dsp(int32_t x, int32_t m, int32_t e, int32_t zer
   return eq_rounded_dsp(high + eq_asr32(high, 31), e, zero); /* less one where negative: rounds ties down */
 }
 
-/* Sums of `rows` rows by n channels: that of row r and channel c is sums[r * row_step + c / 2 * pair_step + c % 2]. */
-typedef struct eq_sums_dsp {
-  const int32_t *sums;
-  int32_t row_step;
-  int32_t pair_step;
-  int32_t rows;
-  int32_t n;
-} eq_sums_dsp;
+/* True when a layer's numbers are such that eq_scaled_dsp serves all n channels, k products of int8 adding up to a sum. */
+bool eq_is_fast_dsp(const eq_linear_s8 *linear, int32_t n, int32_t k);
 
-/* True when a layer's numbers are such that eq_scaled_dsp serves all n channels, products adding up to less than 2^29 in
- * magnitude. Sums then begin with the bias, otherwise with 0. */
-bool eq_is_fast_dsp(const eq_linear_s8 *linear, int32_t n);
+enum { EQ_ROWS_DSP = 4 };
 
-/* Write the codes of rows out_stride bytes apart, constants being those of channel `first` on. fast is what
- * eq_is_fast_dsp said. */
-void eq_requant_s8_dsp(int8_t *out, size_t out_stride, const eq_sums_dsp *of, int32_t first, const eq_linear_s8 *linear,
-                       bool fast);
+/* Write the codes of n channels of `rows` <= 4 rows that lie out_stride bytes apart: sums[c][r] is that of channel c and
+ * row r, with the bias in it. Multipliers and shifts are those of channel `first` on; fast is what eq_is_fast_dsp said. */
+void eq_requant_rows_dsp(int8_t *out, size_t out_stride, const int32_t *sums, int32_t rows, int32_t first, int32_t n,
+                         const eq_linear_s8 *linear, bool fast);
+
+/* The same for one row, sums[c] being that of channel c. */
+void eq_requant_row_dsp(int8_t *out, const int32_t *sums, int32_t first, int32_t n, const eq_linear_s8 *linear, bool fast);
 
 #endif

@@ -1,73 +1,157 @@
 /* SPDX-License-Identifier: Apache-2.0
- * The last part of the DSP kernels of linear layers: sums to codes, four rows at a time. */
+ * The last part of the DSP kernels of linear layers: sums to codes, four rows at a time. The loop over them is in assembly,
+ * as compilers keep its addresses in memory. */
 #if defined(__ARM_FEATURE_DSP) && __ARM_ARCH_PROFILE == 'M'
 #include "kernels/dsp/requant_dsp.h"
 
-#include "kernels/requant.h"
-
-enum { ROWS = 4, LARGEST_BIAS = 1 << 29 };
+enum { BIAS_BITS = 29, LONGEST = 1 << 15 /* products that add up to less than 2^29 */ };
 
 static int32_t mode_of(const eq_linear_s8 *linear) { return eq_mode(linear->mode); }
 
-bool eq_is_fast_dsp(const eq_linear_s8 *linear, int32_t n) {
+bool eq_is_fast_dsp(const eq_linear_s8 *linear, int32_t n, int32_t k) {
   const int32_t mode = mode_of(linear);
-  if (mode == EQ_MODE_EXACT) return false;
-  const int32_t highest = mode == EQ_MODE_DOUBLE ? -1 : -2;
-  for (int32_t c = 0; c < n; c++) {
-    const int32_t bias = linear->bias[c];
-    if (linear->shifts[c] > highest || bias >= LARGEST_BIAS || bias <= -LARGEST_BIAS) return false;
+  if (mode == EQ_MODE_EXACT || k > LONGEST) return false;
+  const uint32_t more = mode == EQ_MODE_DOUBLE ? 0 : 0x01010101; /* with that every shift is still negative */
+  uint32_t signs = 0x80808080;
+  int32_t c = 0;
+  for (; c + 4 <= n; c += 4) {
+    uint32_t four;
+    __asm__("ldr %0, %1\n\tuadd8 %0, %0, %2" : "=&r"(four) : "m"(*(const int8_t(*)[4])(linear->shifts + c)), "r"(more));
+    signs &= four;
+  }
+  if (signs != 0x80808080) return false;
+  for (; c < n; c++) {
+    if (linear->shifts[c] + (int32_t)(more & 1) >= 0) return false;
+  }
+  if (mode == EQ_MODE_DOUBLE) {
+    uint32_t large = 0;
+    for (c = 0; c < n; c++) large |= (uint32_t)linear->bias[c] + (UINT32_C(1) << BIAS_BITS);
+    if (large >> (BIAS_BITS + 1) != 0) return false;
   }
   return true;
 }
 
-static inline __attribute__((always_inline)) void scale(int8_t *out, size_t stride, const eq_sums_dsp *of, int32_t first,
-                                                        const eq_linear_s8 *linear, int32_t mode) {
-  const int32_t *m = linear->multipliers + first;
-  const int8_t *shifts = linear->shifts + first;
-  const int32_t zero = linear->zero, rows = of->rows, n = of->n;
-  const size_t step = (size_t)of->row_step;
-  const int32_t *sums = of->sums;
-  for (int32_t c = 0; c < n; c++, out++) {
-    const int32_t multiplier = *m++, e = (mode == EQ_MODE_SINGLE ? -1 : 0) - *shifts++;
-    const int32_t *x = sums;
-    int8_t *to = out;
-#define CODE(x) (int8_t)eq_saturated_dsp(eq_scaled_dsp(x, multiplier, e, zero, mode))
-    int32_t left = rows;
-    for (; left >= ROWS; left -= ROWS, x += ROWS * step, to += ROWS * stride) {
-      to[0] = CODE(x[0]);
-      to[stride] = CODE(x[step]);
-      to[2 * stride] = CODE(x[2 * step]);
-      to[3 * stride] = CODE(x[3 * step]);
+/* Any numbers; a channel's sums lie c_step apart, its rows one after the other. */
+static __attribute__((noinline)) void scale_slowly(int8_t *out, size_t stride, const int32_t *sums, int32_t c_step,
+                                                   int32_t rows, int32_t first, int32_t n, const eq_linear_s8 *linear) {
+  const int32_t mode = mode_of(linear), low = linear->act_min - linear->zero, high = linear->act_max - linear->zero;
+  for (int32_t c = 0; c < n; c++, sums += c_step) {
+    const int32_t m = linear->multipliers[first + c], shift = linear->shifts[first + c];
+    for (int32_t r = 0; r < rows; r++) {
+      const int32_t y = eq_clamp32(eq_requant(sums[r], m, shift, mode), low, high);
+      out[(size_t)r * stride + (size_t)c] = (int8_t)(y + linear->zero);
     }
-    for (; left > 0; left--, x += step, to += stride) *to = CODE(*x);
-#undef CODE
-    sums += c % 2 == 0 ? 1 : of->pair_step - 1;
   }
 }
 
 /* Bounds that leave codes out; rare, so codes are read again. */
-static void clamp(int8_t *out, size_t stride, const eq_sums_dsp *of, const eq_linear_s8 *linear) {
-  for (int32_t r = 0; r < of->rows; r++, out += stride) {
-    for (int32_t c = 0; c < of->n; c++) out[c] = (int8_t)eq_clamp32(out[c], linear->act_min, linear->act_max);
+static __attribute__((noinline)) void clamp(int8_t *out, size_t stride, int32_t rows, int32_t n,
+                                            const eq_linear_s8 *linear) {
+  for (int32_t r = 0; r < rows; r++, out += stride) {
+    for (int32_t c = 0; c < n; c++) out[c] = (int8_t)eq_clamp32(out[c], linear->act_min, linear->act_max);
   }
 }
 
-void eq_requant_s8_dsp(int8_t *out, size_t out_stride, const eq_sums_dsp *of, int32_t first, const eq_linear_s8 *linear,
-                       bool fast) {
+static bool leaves_codes_out(const eq_linear_s8 *linear) {
+  return linear->act_min > INT8_MIN || linear->act_max < INT8_MAX;
+}
+
+/* What the loops below read, in the order in which they do. Offsets are those of rows 1 to 3 in the output; a row that is
+ * not there has the last one's, which is written after it. */
+typedef struct tile {
+  const int32_t *sums;
+  const int32_t *multipliers;
+  const int8_t *shifts;
+  int32_t zero;
+  size_t third;
+  int32_t n;
+  size_t first;
+  size_t second;
+} tile;
+
+#define LINE(text) text "\n\t"
+#define DOUBLE_CODE(x)                     \
+  LINE("lsl " x ", " x ", #1")             \
+  LINE("smmulr " x ", " x ", r6")          \
+  LINE("add " x ", " x ", " x ", asr #31") \
+  LINE("asrs " x ", " x ", r7")            \
+  LINE("adc " x ", " x ", r5")             \
+  LINE("ssat " x ", #8, " x)
+#define SINGLE_CODE(x)           \
+  LINE("smmul " x ", " x ", r6") \
+  LINE("asrs " x ", " x ", r7")  \
+  LINE("adc " x ", " x ", r5")   \
+  LINE("ssat " x ", #8, " x)
+
+/* eq_scaled_dsp of four rows, channel after channel. EXPONENT makes its e of the shift in r7. */
+#define SCALE(CODE, EXPONENT)                  \
+  LINE("push {r4-r11, lr}")                    \
+  LINE("ldmia r1!, {r2-r5, r12, lr}")          \
+  LINE("ldrd r1, r6, [r1]")                    \
+  LINE("push {r6}")                            \
+  "1:\n\t"                                     \
+  LINE("ldr r6, [r3], #4")                     \
+  LINE("ldmia r2!, {r8-r11}")                  \
+  LINE("ldrsb r7, [r4], #1")                   \
+  LINE(EXPONENT)                               \
+  CODE("r8") CODE("r9") CODE("r10") CODE("r11") \
+  LINE("ldr r6, [sp]")                         \
+  LINE("strb r11, [r0, r12]")                  \
+  LINE("strb r10, [r0, r6]")                   \
+  LINE("strb r9, [r0, r1]")                    \
+  LINE("strb r8, [r0], #1")                    \
+  LINE("subs lr, #1")                          \
+  LINE("bne 1b")                               \
+  LINE("pop {r3, r4-r11, pc}")
+
+#pragma GCC diagnostic ignored "-Wunused-parameter" /* the assembly uses them */
+static __attribute__((naked, noinline)) void scale_double(int8_t *out, const tile *t) {
+  __asm__(SCALE(DOUBLE_CODE, "rsb r7, r7, #0"));
+}
+static __attribute__((naked, noinline)) void scale_single(int8_t *out, const tile *t) {
+  __asm__(SCALE(SINGLE_CODE, "mvn r7, r7"));
+}
+
+void eq_requant_rows_dsp(int8_t *out, size_t out_stride, const int32_t *sums, int32_t rows, int32_t first, int32_t n,
+                         const eq_linear_s8 *linear, bool fast) {
   if (!fast) {
-    for (int32_t r = 0; r < of->rows; r++) {
-      const int32_t *row = of->sums + r * of->row_step;
-      for (int32_t c = 0; c < of->n; c++) {
-        eq_requant_s8(out + (size_t)r * out_stride + c, row + c / 2 * of->pair_step + c % 2, first + c, 1, linear);
-      }
-    }
+    scale_slowly(out, out_stride, sums, EQ_ROWS_DSP, rows, first, n, linear);
+    return;
+  }
+  const size_t last = (size_t)(rows - 1) * out_stride;
+  const tile t = {
+      .sums = sums, .multipliers = linear->multipliers + first, .shifts = linear->shifts + first, .zero = linear->zero,
+      .n = n, .first = rows > 1 ? out_stride : 0, .second = rows > 2 ? 2 * out_stride : last, .third = last,
+  };
+  if (mode_of(linear) == EQ_MODE_DOUBLE) {
+    scale_double(out, &t);
+  } else {
+    scale_single(out, &t); /* powers of two as well */
+  }
+  if (leaves_codes_out(linear)) clamp(out, out_stride, rows, n, linear);
+}
+
+static inline __attribute__((always_inline)) void scale_row(int8_t *out, const int32_t *x, int32_t first, int32_t n,
+                                                            const eq_linear_s8 *linear, int32_t mode) {
+  const int32_t *m = linear->multipliers + first, *const end = x + n;
+  const int8_t *shifts = linear->shifts + first;
+  const int32_t zero = linear->zero, most = mode == EQ_MODE_SINGLE ? -1 : 0;
+  while (x != end) {
+    const int32_t multiplier = *m++, e = most - *shifts++;
+    *out++ = (int8_t)eq_saturated_dsp(eq_scaled_dsp(*x++, multiplier, e, zero, mode));
+  }
+}
+
+void eq_requant_row_dsp(int8_t *out, const int32_t *sums, int32_t first, int32_t n, const eq_linear_s8 *linear, bool fast) {
+  if (!fast) {
+    scale_slowly(out, 0, sums, 1, 1, first, n, linear);
     return;
   }
   if (mode_of(linear) == EQ_MODE_DOUBLE) {
-    scale(out, out_stride, of, first, linear, EQ_MODE_DOUBLE);
+    scale_row(out, sums, first, n, linear, EQ_MODE_DOUBLE);
   } else {
-    scale(out, out_stride, of, first, linear, EQ_MODE_SINGLE); /* powers of two as well */
+    scale_row(out, sums, first, n, linear, EQ_MODE_SINGLE);
   }
-  if (linear->act_min > INT8_MIN || linear->act_max < INT8_MAX) clamp(out, out_stride, of, linear);
+  if (leaves_codes_out(linear)) clamp(out, 0, 1, n, linear);
 }
 #endif
