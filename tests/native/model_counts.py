@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Count the instructions of whole models on emulated Cortex-M cores, layer by layer, and model cycles where they can be.
+"""Count the instructions of whole models on emulated Cortex-M cores, layer by layer, and cycles by timing tables.
 
 PYTHONPATH=tests python tests/native/model_counts.py CORE MODEL...     e.g. cortex-m4 kws_ref_int8.tflite
 """
