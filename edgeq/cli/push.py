@@ -64,7 +64,9 @@ def command(
             device = LinkDevice(profile, link.client.line.transport)
             hello = device.update(data, signer=signer, progress=lambda done, total: seen(done))
         tell(f"{profile.name} at {link.url} runs {model.name} ({len(data):,} bytes) in slot {hello.active_slot}")
-        if no_confirm:
+        if device.client.slots()[hello.active_slot].confirmed:
+            tell(f"slot {hello.active_slot} is confirmed already")
+        elif no_confirm:
             tell(f"it is on trial: edgeq slots --port {link.url} --confirm keeps it, --revert gives it up")
         else:
             tell(f"slot {device.client.confirm()} is confirmed")

@@ -101,7 +101,7 @@ def _introduction(client: LinkClient, hello: Hello) -> Iterator[str]:
     ready = bool(hello.flags & Flags.MODEL_READY)
     trial = ", on trial" if hello.flags & Flags.ON_TRIAL else ""
     model = f"model {hello.model_crc:08x} of {hello.model_bytes:,} bytes{trial}" if ready else "no model"
-    yield f"-- {client.line.name}: {hello.board} ({hello.isa}), firmware {version}, {model}"
+    yield f"-- {client.line.name}: {hello.board}, firmware {version}, {model}"
     if hello.flags & Flags.WATCHDOG_RESET:
         yield "-- the watchdog restarted it: something took too long"
     for line in stored_fault(client) or ():

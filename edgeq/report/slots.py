@@ -47,10 +47,11 @@ def _slot(slot: Slot) -> dict[str, Any]:
 def show_slots(console: Console, report: Mapping[str, Any]) -> None:
     """Print what a device is, the model that it runs and what its slots hold."""
     model = report["model"]
-    runs = "none: nothing can be run" if model is None else f"{size(model['bytes'])}, CRC {model['crc']:08x}"
+    runs = "none: nothing can be run" if model is None else f"{size(model['bytes'])}, payload CRC {model['crc']:08x}"
+    kernels = f" ({report['isa']} kernels)" if report["isa"] else ""  # which are a model's; without one none are used
     where = "part of the firmware" if report["fixed_model"] else "in slots"
     rows = [
-        ("device", f"{report['board']} ({report['isa']}) at {report['port']}"),
+        ("device", f"{report['board']}{kernels} at {report['port']}"),
         ("firmware", report["firmware_version"]),
         ("model", f"{runs}{', on trial' if report['on_trial'] else ''}"),
         ("models are", where + (", signed ones only" if report["signatures_required"] else "")),
@@ -65,7 +66,7 @@ def show_slots(console: Console, report: Mapping[str, Any]) -> None:
     console.print()
     table(
         console,
-        (">slot", "", "holds", ">version", ">bytes", "CRC", ">arena", ">sequence", "signed"),
+        (">slot", "", "holds", ">version", ">bytes", "file CRC", ">arena", ">sequence", "signed"),
         (
             (
                 index,

@@ -55,13 +55,13 @@ def test_slots_tells_what_a_device_is_and_holds(make: Make, capsys: pytest.Captu
     device = make(**_running())
     found = report(capsys, "slots", "--port", device.path)
     assert found["schema"] == "edgeq.slots/1"
-    assert (found["board"], found["isa"], found["firmware_version"]) == ("mps2-an386", "armv7e-m", "0.1.0")
+    assert (found["board"], found["isa"], found["firmware_version"]) == ("mps2-an386", "dsp", "0.1.0")
     assert (found["model"]["bytes"], found["active_slot"], found["on_trial"]) == (9, 0, False)
     assert [slot["state"] for slot in found["slots"]] == ["valid", "empty"]
     assert found["fault"] is None
     assert call("slots", "--port", device.path) == 0
     shown = capsys.readouterr().out
-    assert f"mps2-an386 (armv7e-m) at {device.path}" in shown
+    assert f"mps2-an386 (dsp kernels) at {device.path}" in shown
     assert "nothing" in shown
     assert set(device.asked) == {1, 2}  # nothing but HELLO and STATUS
 
@@ -142,6 +142,19 @@ def test_push_leaves_a_model_on_trial_when_asked(make: Make, model: Path, capsys
     assert call("push", model, "--port", device.path, "--no-confirm") == 0
     assert (device.active, device.slots[0].confirmed) == (0, False)
     assert f"edgeq slots --port {device.path} --confirm keeps it" in capsys.readouterr().out
+
+
+def test_pushing_the_model_that_runs_changes_nothing(
+    make: Make, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device = make()
+    for _ in range(2):
+        assert call("push", model, "--port", device.path) == 0
+    assert call("push", model, "--port", device.path, "--no-confirm") == 0
+    shown = capsys.readouterr().out
+    assert shown.count("slot 0 is confirmed already") == 2
+    assert "on trial" not in shown
+    assert (device.active, device.slots[1].state) == (0, 0)
 
 
 def test_a_model_that_does_not_start_is_a_failure(make: Make, model: Path, capsys: pytest.CaptureFixture[str]) -> None:

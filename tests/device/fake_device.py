@@ -131,8 +131,10 @@ class FakeDevice:
         if command == 3:
             if self.features & SIGNED and not payload[6] & 1:
                 return REFUSED, struct.pack("<i", -20)
-            self._update, self._received = payload, b""
-            return OK, struct.pack("<I", 0)
+            active = self.slots[self.active].model if self.active != NO_SLOT else b""
+            same = active and struct.unpack_from("<II", payload, 8) == (len(active), zlib.crc32(active))
+            self._update, self._received = payload, active if same else b""
+            return OK, struct.pack("<I", len(self._received))
         if command == 4:
             (offset,) = struct.unpack_from("<I", payload)
             if offset == len(self._received):
@@ -140,6 +142,8 @@ class FakeDevice:
             return OK, struct.pack("<I", len(self._received))
         if command == 5:
             return OK, payload[:4]
+        if command == 6 and self.active != NO_SLOT and self._received == self.slots[self.active].model:
+            return OK, bytes([self.active])
         if command == 6:
             spare = self.slots[1 - self.active if self.active in (0, 1) else 0]
             assert struct.unpack_from("<II", self._update, 8) == (len(self._received), zlib.crc32(self._received))
@@ -165,7 +169,7 @@ class FakeDevice:
         return struct.pack(
             "<BBHBBH12IB3B24s8s", 1, 1, 512, 2, self.active, flags, self.features, 0x410FC240, 1, 2, 18,
             1 << 20, _PAGE_BYTES, 65536, len(model), _model_crc(model), 0, 25_000_000, 2, 0, 1, 0,
-            self.board.encode(), b"armv7e-m",
+            self.board.encode(), b"dsp",
         )  # fmt: skip
 
     def _record(self, index: int) -> bytes:

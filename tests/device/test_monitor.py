@@ -95,7 +95,7 @@ def test_the_log_is_shown_as_it_grows(device: FakeDevice, watch: Callable[[], Sc
     screen.wait_for("second")
     device.log += b" line\n"
     screen.wait_for("third line")
-    assert screen.lines[0] == f"-- {device.path}: mps2-an386 (armv7e-m), firmware 0.1.0, model 00001234 of 5 bytes"
+    assert screen.lines[0] == f"-- {device.path}: mps2-an386, firmware 0.1.0, model 00001234 of 5 bytes"
     assert screen.lines[1:] == ["first", "second", "third line"]
 
 
