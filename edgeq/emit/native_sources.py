@@ -16,7 +16,7 @@ _INCLUDE = re.compile(r'^(\s*#\s*include\s+)"([^"]+)"', re.MULTILINE)
 _OPERATOR = re.compile(r"^void eq_op_(\w+)\(", re.MULTILINE)
 _UNCALLED = {"packed_gemm_s8"}  # where kernels are chosen at start-up, weights are portable: gemm_s8 multiplies them
 _NAME = re.compile(r"\beq_\w+")
-_DEFINED = re.compile(r"^(?!static\b)[a-z][\w ]*[ *](eq_\w+)\([^;{}]*?\) \{", re.MULTILINE)
+_DEFINED = re.compile(r"^(?!static\b)[A-Za-z][\w ]*[ *](eq_\w+)\([^;{}]*?\) \{", re.MULTILINE)
 _CHOICE = ("cpu", "select")  # files of native/kernels/ that choose a table at start-up
 
 
@@ -104,10 +104,8 @@ def _chosen_kernel_files(root: Path, operators: Sequence[Path], functions: Colle
     The choice at start-up is left out.
     """
     paths = [path for path in sorted(root.glob("kernels/**/*.c")) if path.stem not in _CHOICE]
-    homes = {f"eq_{path.stem}": path for path in paths}  # kernels, also those that macros define
-    homes |= {
-        name: path for path in paths if path.parent.name == "kernels" for name in _DEFINED.findall(path.read_text())
-    }
+    homes = {name: path for path in paths for name in _DEFINED.findall(path.read_text())}
+    homes |= {f"eq_{path.stem}": path for path in paths}  # kernels, also those that macros define
     found: set[Path] = set()
     waiting = {*functions, *_mentioned(root, operators) & homes.keys()}
     while waiting:
