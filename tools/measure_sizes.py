@@ -171,8 +171,7 @@ def _section(
         return tuple(sorted(target if isinstance(target, str) else others[target].name for target in targets))
 
     indirect, pushed = code.get(section.name, ("", 0))
-    known = [frames[name] for name in section.functions if name in frames]
-    frame = max(known) if known else pushed if section.functions else 0
+    frame = max([pushed, *(frames[name] for name in section.functions if name in frames)])  # assembly is in neither
     calls, jumps = named(section.calls), named(section.jumps)
     return Section(
         section.name, section.size, section.align, tuple(sorted(section.defines)), frame, calls, jumps,

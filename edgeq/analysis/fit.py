@@ -42,7 +42,8 @@ class Fit:
     """What a model's firmware takes of a board.
 
     ``model_bytes`` lie in flash with ``code_bytes`` of everything else. In RAM there are the arena, the rest of the
-    program's memory in ``runtime_bytes``, and what is reserved for a stack that is never deeper than ``stack_bytes``.
+    program's memory in ``runtime_bytes``, and what is reserved for a stack: it is never deeper than ``stack_bytes``, of
+    which an interrupt takes ``interrupt_bytes``.
     """
 
     board: str
@@ -51,6 +52,7 @@ class Fit:
     model_bytes: int
     arena_bytes: int
     stack_bytes: int
+    interrupt_bytes: int
     stack_reserved: int
     flash_bytes: int
     ram_bytes: int
@@ -105,10 +107,10 @@ def fit_firmware(plan: Plan, model: bytes, board: Board) -> Fit | None:
     return None if table is None else fit_of(plan, model, board, table)
 
 
-def require_fit(plan: Plan, model: bytes, board: Board) -> None:
-    """Raise DoesNotFitError when the firmware of a model does not fit a microcontroller, saying what would help.
+def require_fit(plan: Plan, model: bytes, board: Board) -> Fit | None:
+    """Find what the firmware of a model takes; None for boards that are no microcontroller or were not measured.
 
-    Other boards, and those whose sizes were not measured, pass.
+    Raises DoesNotFitError when the board has less, saying what would help.
     """
     fit = fit_firmware(plan, model, board) if board.kind == "firmware" else None
     if fit is not None and not fit.fits:
@@ -116,6 +118,7 @@ def require_fit(plan: Plan, model: bytes, board: Board) -> None:
         raise DoesNotFitError(
             f"the firmware of {plan.name!r} needs {fit.shortage}", hint="; ".join([*smaller, other_boards(plan)])
         )
+    return fit
 
 
 def other_boards(plan: Plan) -> str:
@@ -134,14 +137,15 @@ def other_boards(plan: Plan) -> str:
 def fit_of(plan: Plan, model: bytes, board: Board, table: SizeTable) -> Fit:
     """Find what the firmware of a model takes, by a table of sizes."""
     objects = {**table.objects, "model": model_sections(plan, model, board, table.objects["model"])}
-    placed = place(objects, board)
+    placed, stack = place(objects, board), stack_bound(objects, plan, board)
     return Fit(
         board=board.name,
         compiler=table.compiler,
         sections=placed.sections,
         model_bytes=len(fixed_image(model)),
         arena_bytes=plan.arena_bytes,
-        stack_bytes=stack_bound(objects, plan, board),
+        stack_bytes=stack.bytes,
+        interrupt_bytes=stack.interrupt_bytes,
         stack_reserved=board.stack_bytes,
         flash_bytes=placed.flash_bytes,
         ram_bytes=placed.ram_bytes,

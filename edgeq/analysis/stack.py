@@ -9,12 +9,16 @@ takes. The fault handler is left out: it ends in a reset.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 
 from edgeq.analysis.size_tables import Section
 from edgeq.board import Board
 from edgeq.compile.plan import Plan
 from edgeq.emit.kernel_tables import core_table, kernels_of_step, reached_kernels
 from edgeq.errors import InternalError
+from edgeq.ops.base import Step
+from edgeq.ops.conv2d import RUN, Conv2dStep
 
 Key = tuple[str, str]  # an object's name and a section's
 START = "eq_start"  # the first function with a stack
@@ -23,36 +27,67 @@ FRAME_BYTES = 36  # eight registers and a word that aligns them (Armv7-M ARM, B1
 VECTOR_FRAME_BYTES = 108  # with 18 registers of the floating-point unit (Armv8-M ARM, B3.20)
 
 
-def stack_bound(objects: Mapping[str, Sequence[Section]], plan: Plan, board: Board) -> int:
-    """Return the most bytes of stack that firmware with the plan in it uses.
+@dataclass(frozen=True)
+class StackBound:
+    """The most bytes of stack that the program uses by itself, and that an interrupt adds at its deepest point."""
+
+    program_bytes: int
+    interrupt_bytes: int
+
+    @property
+    def bytes(self) -> int:
+        return self.program_bytes + self.interrupt_bytes
+
+
+def stack_bound(objects: Mapping[str, Sequence[Section]], plan: Plan, board: Board) -> StackBound:
+    """Bound the stack of firmware with the plan in it.
 
     Raises InternalError for calls without a known end: recursion, or functions that the table does not have.
     """
-    table = core_table(board)
-    layout = plan.layout
-    steps = {(p.step.name, frozenset(kernels_of_step(plan, p, layout))) for p in plan.steps}
+    functions = core_table(board).functions
+    steps = {
+        (p.step.name, frozenset(kernels_of_step(plan, p, plan.layout)), _passed_by(p.step, plan.layout))
+        for p in plan.steps
+    }
     deepest = 0
-    for name, called in steps:
-        inner = _Calls(objects, kernels={kernel: table.functions[kernel] for kernel in called})
+    for name, called, passed_by in steps:
+        inner = _Calls(objects, kernels={kernel: functions[kernel] for kernel in called}, passed_by=passed_by)
         deepest = max(deepest, inner.depth(inner.homes[f"eq_run_{name}"]))
-    graph = _Calls(objects, kernels={}, step_bytes=deepest)
+    graph = _Calls(objects, step_bytes=deepest)
     vectors = next(section for rows in objects.values() for section in rows if section.name == ".vectors")
     handlers = [graph.homes[name] for name in vectors.refers if name in graph.homes and name not in (RESET, FAULT)]
     frame = VECTOR_FRAME_BYTES if board.isa == "armv8.1-m.main" else FRAME_BYTES
-    return graph.depth(graph.homes[START]) + frame + max(map(graph.depth, handlers))
+    return StackBound(graph.depth(graph.homes[START]), frame + max(map(graph.depth, handlers)))
+
+
+def _passed_by(step: Step, layout: int) -> frozenset[str]:
+    """Return functions of native/ops that a step has no use for: which of them it takes depends on its shapes alone."""
+    if not isinstance(step, Conv2dStep) or step.packed(layout) is step:
+        return frozenset()
+    if not step.is_pointwise:
+        return frozenset({"run_one_product", "run_packed_pointwise", "run_packed_pixels"})
+    steady = all(size == 1 or stride == 1 for size, stride in zip(step.output[1:3], step.stride, strict=True))
+    whole = step.input[1:3] == step.output[1:3] and steady and step.groups == 1 and step.input[3] % RUN == 0
+    return frozenset({"run_packed"} if whole else {"run_one_product", "eq_run_strips", "eq_run_patches"})
 
 
 class _Calls:
     """The calls of firmware, or of one step with the kernels that it calls, and the depth of what was asked for."""
 
     def __init__(
-        self, objects: Mapping[str, Sequence[Section]], *, kernels: Mapping[str, str], step_bytes: int = 0
+        self,
+        objects: Mapping[str, Sequence[Section]],
+        *,
+        kernels: Mapping[str, str] = MappingProxyType({}),
+        passed_by: frozenset[str] = frozenset(),
+        step_bytes: int = 0,
     ) -> None:
         self.homes = {
             symbol: (name, row.name) for name, rows in objects.items() for row in rows for symbol in row.defines
         }
         self._sections = {(name, section.name): section for name, rows in objects.items() for section in rows}
         self._kernels = kernels
+        self._passed_by = passed_by
         self._step_bytes = step_bytes
         self._handed = sorted(
             target
@@ -105,23 +140,32 @@ class _Calls:
     def _through_pointers(self, key: Key) -> list[Key]:
         """Return where a function's calls through pointers may go."""
         folder = key[0].split("/")[0]
+        if folder == "runtime":
+            return []  # to steps alone: firmware has no threads to hand a part of one to
         found = [target for target in self._taken(key) if self._is_reached(target)]
         if folder == "ops":
             found += [self.homes[self._kernels[name]] for name in self._kernels_of(key) if name in self._kernels]
         elif folder in ("link", "firmware"):
             found += self._handed
-        elif folder != "runtime" and not found:
+        elif not found:
             raise InternalError(f"{key[1]} of {key[0]} calls through a pointer that leads nowhere")
         return found
 
     def _kernels_of(self, key: Key) -> frozenset[str]:
-        """Return the kernels that a function of native/ops reaches; the compiler may have cloned it."""
-        name = key[1].removeprefix(".text.").split(".")[0]
+        """Return the kernels that a function of native/ops reaches."""
+        name = _function(key)
         return reached_kernels("" if name.startswith("eq_") else f"{key[0].split('/')[1]}.c", name)
 
     def _is_reached(self, key: Key) -> bool:
         """Say whether a function may be called: not if all kernels that it is there for are those of other plans."""
         if not key[0].startswith("ops/") or not self._kernels:
             return True
+        if _function(key) in self._passed_by:
+            return False
         wanted = self._kernels_of(key)
         return not wanted or not wanted.isdisjoint(self._kernels)
+
+
+def _function(key: Key) -> str:
+    """Return the name of the function of a section, as its source has it: the compiler may have cloned it."""
+    return key[1].removeprefix(".text.").split(".")[0]

@@ -37,6 +37,7 @@ def command(
 
     The folder is written whole or not at all; an earlier build in it is replaced.
     """
+    from edgeq.analysis.fit import require_fit
     from edgeq.board import load_board
     from edgeq.cli._model import open_model
     from edgeq.device.build import build_board
@@ -60,11 +61,15 @@ def command(
         write_c_folder(opened.plan, output, board=profile)
         rows = [("C source", str(output)), ("build it with", f"cmake -B build -S {output} && cmake --build build")]
     elif firmware:
+        fit = None if slots else require_fit(opened.plan, opened.data, profile)
         public = None if key is None else load_public_key(key)
         built = build_firmware_folder(
             opened.plan, opened.data, profile, output, slots=slots, key=public, toolchain=toolchain
         )
         rows = _built_rows(built)
+        if fit is not None and fit.compiler != built.compiler:
+            flash = f"{fit.flash_bytes:,} bytes of flash with {fit.compiler}"
+            rows.append(("note", f"predicted were {flash}; this build has {built.files['firmware.bin']:,}"))
     else:
         if profile.kind != "host" and not reads_layout(profile.weights, opened.plan.layout):
             order = LAYOUT_NAMES[opened.plan.layout]

@@ -45,14 +45,7 @@ class KernelTable:
 
 def core_table(board: Board) -> KernelTable:
     """Return the kernels of a microcontroller's core, which its programs call directly."""
-    isa = _CORE_TABLES[board.isa]
-    return kernel_table(isa if isa in table_names() else "scalar")
-
-
-@cache
-def table_names() -> frozenset[str]:
-    """Return the names of all tables."""
-    return frozenset(match[1] for match in _TABLE.finditer((native_dir() / "kernels" / "select.c").read_text()))
+    return kernel_table(_CORE_TABLES[board.isa])
 
 
 @cache

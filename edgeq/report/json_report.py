@@ -148,7 +148,7 @@ def _firmware(fit: Fit) -> dict[str, Any]:
         "sections": dict(fit.sections),
         "flash": {"bytes": fit.flash_bytes, "capacity": fit.flash_capacity},
         "ram": {"bytes": fit.ram_bytes, "capacity": fit.ram_capacity},
-        "stack": {"bound": fit.stack_bytes, "reserved": fit.stack_reserved},
+        "stack": {"bound": fit.stack_bytes, "interrupt": fit.interrupt_bytes, "reserved": fit.stack_reserved},
     }
 
 
