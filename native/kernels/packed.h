@@ -34,6 +34,13 @@ typedef struct eq_layout {
 
 enum { EQ_C2K4_TAIL = 4 /* bytes */ };
 
+/* Whether a table of this build reads packed weights; what does for none is then not compiled. */
+#if defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__) || defined(__ARM_ARCH_7M__)
+enum { EQ_READS_PACKED = 0 };
+#else
+enum { EQ_READS_PACKED = 1 };
+#endif
+
 /* The geometry of a layout, {0, 0, 0} for one that is unknown or portable. */
 static inline eq_layout eq_layout_of(uint32_t layout) {
   switch (layout) {

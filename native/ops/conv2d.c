@@ -30,7 +30,7 @@ static uint64_t depth(const eq_conv2d_params *p) {
 
 /* Packed weights are longer than row-major ones, so the size of the span tells them apart. */
 static bool may_be_packed(uint32_t layout, const eq_conv2d_params *p) {
-  return layout != EQ_LAYOUT_PORTABLE && p->weights_zero == 0;
+  return EQ_READS_PACKED && layout != EQ_LAYOUT_PORTABLE && p->weights_zero == 0;
 }
 
 static uint64_t packed_bytes(uint32_t layout, const eq_conv2d_params *p) {
@@ -203,7 +203,7 @@ static bool is_one_product(const eq_step_io *io, const eq_conv2d_params *p) {
   const int32_t image = (p->input[H] ^ p->output[H]) | (p->input[W] ^ p->output[W]) |
                         (p->output[H] - 1) * (p->stride[0] - 1) | (p->output[W] - 1) * (p->stride[1] - 1);
   const int32_t others = (p->groups ^ 1) | p->weights_zero | (k & (EQ_RUN - 1));
-  return ((window | image | others) == 0) & (io->layout != EQ_LAYOUT_PORTABLE) & (io->parts <= 1) &
+  return EQ_READS_PACKED && ((window | image | others) == 0) & (io->layout != EQ_LAYOUT_PORTABLE) & (io->parts <= 1) &
          (p->weights.bytes != (uint32_t)n * (uint32_t)k);
 }
 
