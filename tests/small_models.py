@@ -3,7 +3,10 @@
 
 from __future__ import annotations
 
+import struct
+
 import numpy as np
+from loader import header_offsets, mended
 
 from edgeq.compile.plan import Plan
 from edgeq.compile.planner import make_plan
@@ -51,3 +54,20 @@ def small_plan(*, seed: int = 0, channels: int = 3, keep_tensors: bool = False, 
 def small_model(*, seed: int = 0, channels: int = 3, keep_tensors: bool = False, port: DType = DType.F32) -> bytes:
     """Return the .eqm file of ``small_graph``."""
     return write_model(small_plan(seed=seed, channels=channels, keep_tensors=keep_tensors, port=port))
+
+
+def filled_model(seed: int, *, n_bytes: int, board_class: int = 0, version: int = 0) -> bytes:
+    """Return a model file of a given size (a multiple of 16) that copies four codes; random metadata fill it up."""
+    codes = QuantParams.of(0.1, 0)
+    tensors = (Tensor("in", (1, 4), DType.S8, codes), Tensor("out", (4, 1), DType.S8, codes))
+    nodes = (Node("copy", Reshape((4, 1)), (0,), (1,)),)
+    graph = Graph("copy", tensors, nodes, (Port("in", 0, DType.S8),), (Port("out", 1, DType.S8),))
+    plan = make_plan(graph, rounding=Rounding.NATIVE)
+    whole = write_model(plan, board_class=board_class, model_version=version)
+    offsets = header_offsets()
+    start = int.from_bytes(whole[offsets["metadata_offset"][0] :][:4], "little")
+    filled = bytearray(whole[:start] + np.random.default_rng(seed).bytes(n_bytes - start))
+    sizes = {"file_bytes": n_bytes, "metadata_size": n_bytes - start, "golden_offset": n_bytes}
+    for name, value in {**sizes, "signature_offset": n_bytes}.items():
+        struct.pack_into("<I", filled, offsets[name][0], value)
+    return mended(filled)

@@ -59,6 +59,11 @@ def pack_slot(**values: Any) -> bytes:
     return header + zlib.crc32(header).to_bytes(4, "little")
 
 
+def crc_matches(record: bytes) -> bool:
+    """Say whether a header's CRC is right."""
+    return zlib.crc32(record[:-4]).to_bytes(4, "little") == record[-4:]
+
+
 def key_id(public: bytes) -> bytes:
     """Return the short name of a public key, which a signed update carries."""
     return hashlib.sha512(public).digest()[:KEY_ID_BYTES]

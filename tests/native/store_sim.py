@@ -6,7 +6,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import os
-import struct
 import subprocess
 import tempfile
 import zlib
@@ -14,20 +13,11 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from loader import header_offsets, mended
-from make_corpus import without_metadata
+from small_models import filled_model
 from stepcall import library
 
-from edgeq.compile.plan import Plan
-from edgeq.compile.planner import make_plan
 from edgeq.device.update import Signer, update_header
 from edgeq.format import slot
-from edgeq.format.write import write_model
-from edgeq.ir.dtypes import DType
-from edgeq.ir.graph import Graph, Node, Port, Tensor
-from edgeq.ir.qparams import QuantParams
-from edgeq.ops.base import Rounding
-from edgeq.ops.reshape import Reshape
 from edgeq.paths import native_dir
 
 HERE = Path(__file__).resolve().parent
@@ -227,25 +217,9 @@ def sample(
     seed: int, *, n_bytes: int = 480, version: int = 0, min_version: int = 0, board_class: int = BOARD_CLASS,
     signer: Signer | None = None,
 ) -> Update:  # fmt: skip
-    """Return a model file for the simulated board: it copies, and ends in random metadata that fill it up."""
-    bare = without_metadata(write_model(_smallest_plan(), board_class=board_class, model_version=version))
-    filling = np.random.default_rng(seed).integers(0, 256, n_bytes - len(bare), np.uint8).tobytes()
-    grown = bytearray(bare + filling)
-    for name, value in (("file_bytes", n_bytes), ("metadata_offset", len(bare)), ("metadata_size", len(filling))):
-        struct.pack_into("<I", grown, header_offsets()[name][0], value)
-    for name in ("golden_offset", "signature_offset"):
-        struct.pack_into("<I", grown, header_offsets()[name][0], n_bytes)
-    model = mended(grown)
+    """Return a model file for the simulated board, and its update header."""
+    model = filled_model(seed, n_bytes=n_bytes, board_class=board_class, version=version)
     return Update(model, update_header(model, signer=signer, min_version=min_version))
-
-
-@cache
-def _smallest_plan() -> Plan:
-    codes = QuantParams.of(0.1, 0)
-    tensors = (Tensor("in", (1, 4), DType.S8, codes), Tensor("out", (4, 1), DType.S8, codes))
-    graph = Graph("copy", tensors, (Node("copy", Reshape((4, 1)), (0,), (1,)),), (Port("in", 0, DType.S8),),
-                  (Port("out", 1, DType.S8),))  # fmt: skip
-    return make_plan(graph, rounding=Rounding.NATIVE)
 
 
 def changed_header(header: bytes, **fields: object) -> bytes:
