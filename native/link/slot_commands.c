@@ -81,6 +81,12 @@ static uint8_t tell_crcs(const eq_store *store, eq_frame *frame) {
   return EQ_LINK_OK;
 }
 
+static uint8_t confirm(eq_device *device, eq_frame *frame) {
+  const eq_status status = eq_store_confirm(device->store);
+  if (status == EQ_OK) device->flags &= ~(uint32_t)EQ_DEVICE_ON_TRIAL;
+  return slot_reply(frame, status, (uint32_t)device->store->active);
+}
+
 uint8_t eq_slot_commands(eq_device *device, eq_frame *frame) {
   eq_store *store = device->store;
   switch (frame->command) {
@@ -95,7 +101,7 @@ uint8_t eq_slot_commands(eq_device *device, eq_frame *frame) {
     case EQ_COMMAND_COMMIT:
       return slot_reply(frame, eq_store_commit(store), store->target);
     case EQ_COMMAND_CONFIRM:
-      return slot_reply(frame, eq_store_confirm(store), (uint32_t)store->active);
+      return confirm(device, frame);
     default:
       return slot_reply(frame, eq_store_revert(store), (uint32_t)store->active);
   }

@@ -210,6 +210,14 @@ def test_a_model_on_trial_is_told_and_forgotten_after_three_starts() -> None:
         assert device.client.reboot().active_slot == 255
 
 
+def test_a_model_is_no_longer_on_trial_once_it_is_confirmed() -> None:
+    peer, small = Peer(), program()
+    with LinkDevice(HOST, Line(peer.feed)) as device:
+        assert device.update(small.model).flags == Flags.MODEL_READY | Flags.ON_TRIAL
+        device.client.confirm()
+        assert device.client.hello().flags == Flags.MODEL_READY
+
+
 def test_another_model_in_fixed_firmware_is_refused_with_what_to_do() -> None:
     small, other = program(1), program(2)
     with LinkDevice(HOST, Line(Peer(small.model).feed)) as device:
