@@ -14,8 +14,11 @@ from pathlib import Path
 import pytest
 from cli_calls import call, command_line, process_environment
 from device.fake_device import FIXED_MODEL, FakeDevice, fault_record
+from small_models import small_model, small_plan
 
+from edgeq.board import load_board
 from edgeq.device import monitor
+from edgeq.device.link.device import LinkDevice
 from edgeq.device.link.transport import open_transport
 from edgeq.device.monitor import Lines, follow
 
@@ -168,3 +171,14 @@ def test_ctrl_c_ends_it_with_130(tmp_path: Path) -> None:
         process.send_signal(signal.SIGINT)
         _, errors = process.communicate(timeout=PATIENCE)
     assert (process.returncode, errors) == (130, "error: interrupted\n")
+
+
+def test_loading_a_model_warns_of_a_stored_fault_by_layer(tmp_path: Path) -> None:
+    plan, model = small_plan(), small_model()
+    fault = fault_record(step=1, tensor=plan.steps[1].outputs[0])
+    with (
+        FakeDevice(tmp_path / "board", features=FIXED_MODEL, fixed_model=model, fault=fault) as device,
+        LinkDevice(load_board(device.board), open_transport(str(device.path))) as link,
+        pytest.warns(UserWarning, match=rf'in step 1, {plan.steps[1].op} "{plan.steps[1].name}"(?s:.*)--clear-fault'),
+    ):
+        link.load(plan, model)
