@@ -115,6 +115,10 @@ void eq_add_s8_thumb(int8_t *out, const int8_t *a, int32_t a_step, const int8_t 
       .a_end = a + n, .b_end = b + n, .out_end = out + n, .zero = p->zero - p->act_min,
       .range = (uint32_t)(p->act_max - p->act_min), .low = p->act_min, .n = n,
   };
-  (mode == EQ_MODE_DOUBLE ? add_double : add_single)(&s);
+  if (mode == EQ_MODE_DOUBLE) {
+    add_double(&s);
+  } else {
+    add_single(&s);
+  }
 }
 #endif

@@ -113,14 +113,21 @@ SUMS(sum_three_columns, THREE_COLUMNS, "")
 /* The sums of n channels of one pixel, or of PIXELS neighbouring ones, under a window of at most 3x3 taps. */
 static OWN_FRAME void sum_short(int32_t *sums, const int8_t *x, const int8_t *w, int32_t n,
                                 const eq_depthwise_window *window, int32_t pixels) {
-  static void (*const one_pixel[])(taps *) = {NULL, sum_one_column, sum_two_columns, sum_three_columns};
   const int32_t row = pixels == PIXELS ? TWO_INSTRUCTIONS : ONE_INSTRUCTIONS * window->columns + ROW_INSTRUCTIONS;
   taps t = {
       .x = x, .w = w, .step = window->x_column, .x_row = window->x_row, .w_row = window->w_row,
       .x_back = 1 - window->rows * (ptrdiff_t)window->x_row, .w_back = 1 - window->rows * (ptrdiff_t)window->w_row,
       .sums = sums, .channels = n, .skipped = (MAX_ROWS - window->rows) * row * INSTRUCTION,
   };
-  (pixels == PIXELS ? sum_two_pixels : one_pixel[window->columns])(&t);
+  if (pixels == PIXELS) {
+    sum_two_pixels(&t);
+  } else if (window->columns == 1) {
+    sum_one_column(&t);
+  } else if (window->columns == 2) {
+    sum_two_columns(&t);
+  } else {
+    sum_three_columns(&t);
+  }
 }
 
 /* The sums of n channels of one pixel under any window. */

@@ -85,6 +85,10 @@ void eq_add_s8_thumb2(int8_t *out, const int8_t *a, int32_t a_step, const int8_t
       .right_a = -p->shift_a, .right_b = -p->shift_b, .right = -p->shift, .zero = p->zero,
       .zero_a = (uint32_t)p->zero_a << (LEFT_SHIFT + 1), .zero_b = (uint32_t)p->zero_b << (LEFT_SHIFT + 1),
   };
-  (mode == EQ_MODE_DOUBLE ? add_double : add_single)(&s);
+  if (mode == EQ_MODE_DOUBLE) {
+    add_double(&s);
+  } else {
+    add_single(&s);
+  }
 }
 #endif

@@ -141,13 +141,20 @@ static OWN_FRAME void sum_any(int32_t *sums, const int8_t *x, const int8_t *w, i
 /* The same of one pixel, or of PIXELS neighbouring ones, under a window of at most 3x3 taps. */
 static OWN_FRAME void sum_short(int32_t *sums, const int8_t *x, const int8_t *w, int32_t n,
                                 const eq_depthwise_window *window, const int32_t *bias, int32_t pixels) {
-  static void (*const columns[])(taps *) = {NULL, sum_columns_1, sum_columns_2, sum_columns_3};
   taps t = {
       .x = x, .w = w, .step = window->x_column, .x_row = window->x_row, .w_row = window->w_row,
       .x_back = 1 - window->rows * (ptrdiff_t)window->x_row, .w_back = 1 - window->rows * (ptrdiff_t)window->w_row,
       .sums = sums, .channels = n, .rows = window->rows, .bias = bias,
   };
-  (pixels == PIXELS ? sum_three_3x3 : columns[window->columns])(&t);
+  if (pixels == PIXELS) {
+    sum_three_3x3(&t);
+  } else if (window->columns == 1) {
+    sum_columns_1(&t);
+  } else if (window->columns == 2) {
+    sum_columns_2(&t);
+  } else {
+    sum_columns_3(&t);
+  }
 }
 
 void eq_depthwise_s8_thumb2(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels,
