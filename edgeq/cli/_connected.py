@@ -34,6 +34,7 @@ def show_connected() -> None:
     _show("edgeq analyze MODEL.tflite", "what a model needs, before any data")
     _show("edgeq convert MODEL.tflite -o MODEL.eqm --data SAMPLES.npz")
     _show("edgeq verify MODEL.eqm --board raspberry-pi-4", "on a board's emulator, nothing plugged in")
+    _show("edgeq run MODEL.tflite --board mps2-an386", "on an emulated microcontroller: docs/microcontrollers.md")
     _show("edgeq doctor", "which compilers, emulators and ports are here")
     _show("edgeq --help", "every command")
 
