@@ -22,56 +22,42 @@ static place next(place at, const eq_depthwise_window *window) {
   return (place){0, at.x + window->x_row - columns * window->x_column, at.w + window->w_row - columns * window->w_column};
 }
 
-/* The pairs of `count` <= TAPS taps from `at` on; the last one alone pairs with a weight of 0. Returns the tap behind. */
-static place find_taps(eq_taps_dsp *to, place at, int32_t count, const int8_t *w, const eq_depthwise_window *window) {
-  static const int8_t none[LANES];
+/* Find the pairs of `count` <= TAPS taps from `at` on; the last one alone pairs with itself. Returns the tap behind. */
+static place find_taps(eq_taps_dsp *to, place at, int32_t count, const eq_depthwise_window *window) {
   to->n = (count + 1) / 2;
   to->x_pixel = window->x_pixel;
-  eq_tap_pair_dsp *pair = to->pairs;
-  for (; count > 0; count -= 2, pair++) {
-    const place first = at;
-    at = next(at, window);
-    const bool is_pair = count > 1;
-    pair->x[0] = first.x;
-    pair->x[1] = is_pair ? at.x : first.x;
-    eq_pair_taps_dsp(pair->w, w + first.w, is_pair ? w + at.w : none);
-    if (is_pair) at = next(at, window);
+  for (int32_t i = 0; i < count; i++, at = next(at, window)) {
+    to->pairs[i / 2].x[i % 2] = to->pairs[i / 2].x[1] = at.x;
+    to->w[i / 2][i % 2] = to->w[i / 2][1] = at.w;
   }
   return at;
 }
 
-/* Four channels from `first` on. */
-static __attribute__((noinline)) void run_lanes(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels,
-                                                const eq_depthwise_window *window, const eq_linear_s8 *linear,
-                                                int32_t first, bool fast) {
-  const int32_t count = window->rows * window->columns;
-  const int32_t *bias = linear->bias + first;
-  eq_taps_dsp taps;
-  if (count <= TAPS) find_taps(&taps, (place){0, 0, 0}, count, w, window);
-  for (int32_t line = 0; line < window->lines; line++) {
-    const int8_t *from = x + (size_t)line * window->x_line;
-    int8_t *to = out + (size_t)line * window->out_line;
-    for (int32_t left = window->pixels; left > 0; left -= PIXELS) {
-      const int32_t pixels = eq_min32(left, PIXELS);
-      int32_t sums[LANES * PIXELS];
-      for (int32_t c = 0; c < LANES; c++) {
-        int32_t *sum = sums + c * PIXELS;
-        sum[0] = sum[1] = sum[2] = sum[3] = bias[c];
-      }
-      if (count > TAPS) {
-        place at = {0, 0, 0};
-        for (int32_t tap = 0; tap < count; tap += TAPS) {
-          at = find_taps(&taps, at, eq_min32(count - tap, TAPS), w, window);
-          eq_add_taps_dsp(sums, from, &taps, pixels);
-        }
-      } else if (count > 0) {
-        eq_add_taps_dsp(sums, from, &taps, pixels);
-      }
-      eq_requant_rows_dsp(to, (size_t)channels, sums, pixels, first, LANES, linear, fast);
-      from += PIXELS * window->x_pixel;
-      to += PIXELS * (size_t)channels;
-    }
+/* Widen weights; of a tap that pairs with itself the second one counts 0. */
+static void widen(eq_taps_dsp *taps, int32_t count, const int8_t *w) {
+  eq_widen_taps_dsp(taps, w);
+  if (count % 2 == 0) return;
+  int32_t *last = taps->pairs[count / 2].w;
+  for (int32_t c = 0; c < LANES; c++) last[c] = (int16_t)last[c] & 0xFFFF;
+}
+
+/* Sums of up to four pixels for a window of any number of taps: none, or so many that `taps` is made for some at a time. */
+static void sum_others(int32_t *sums, const int8_t *x, const int8_t *w, const eq_depthwise_window *window,
+                       eq_taps_dsp *taps, int32_t pixels) {
+  static const int32_t zeros[LANES];
+  const int32_t count = window->rows * window->columns, *const bias = taps->bias;
+  place at = {0, 0, 0};
+  for (int32_t i = 0; i < LANES * PIXELS; i++) sums[i] = bias[i / PIXELS];
+  taps->bias = zeros;
+  for (int32_t tap = 0; tap < count; tap += TAPS) {
+    const int32_t some = eq_min32(count - tap, TAPS);
+    int32_t more[LANES * PIXELS] = {0};
+    at = find_taps(taps, at, some, window);
+    widen(taps, some, w);
+    eq_sum_taps_dsp(more, x, taps, pixels);
+    for (int32_t i = 0; i < LANES * PIXELS; i++) sums[i] = eq_add32(sums[i], more[i]);
   }
+  taps->bias = bias;
 }
 
 void eq_depthwise_s8_dsp(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels, const eq_depthwise_window *window,
@@ -80,10 +66,36 @@ void eq_depthwise_s8_dsp(int8_t *out, const int8_t *x, const int8_t *w, int32_t 
     eq_depthwise_s8_scalar(out, x, w, channels, window, linear);
     return;
   }
-  const bool fast = eq_is_fast_dsp(linear, channels, window->rows * window->columns);
+  const int32_t count = window->rows * window->columns;
+  const bool at_once = count > 0 && count <= TAPS;
+  eq_scale_dsp *const scale = eq_is_fast_dsp(linear, channels, count) ? eq_scale_of_dsp(linear) : NULL;
+  int32_t sums[LANES * PIXELS];
+  eq_tile_dsp tile = {.sums = sums, .zero = linear->zero, .n = LANES};
+  eq_taps_dsp taps;
+  if (at_once) find_taps(&taps, (place){0, 0, 0}, count, window);
   for (int32_t c = 0; c < channels; c += LANES) {
     const int32_t first = eq_min32(c, channels - LANES); /* the last ones with some of those before, made once more */
-    run_lanes(out + first, x + first, w + first, channels, window, linear, first, fast);
+    tile.multipliers = linear->multipliers + first;
+    tile.shifts = linear->shifts + first;
+    taps.bias = linear->bias + first;
+    if (at_once) widen(&taps, count, w + first);
+    for (int32_t line = 0; line < window->lines; line++) {
+      const int8_t *from = x + (size_t)line * window->x_line + first;
+      int8_t *to = out + (size_t)line * window->out_line + first;
+      eq_set_rows_dsp(&tile, eq_min32(window->pixels, PIXELS), (size_t)channels);
+      for (int32_t left = window->pixels; left > 0; left -= PIXELS) {
+        const int32_t pixels = eq_min32(left, PIXELS);
+        if (at_once) {
+          eq_sum_taps_dsp(sums, from, &taps, pixels);
+        } else {
+          sum_others(sums, from, w + first, window, &taps, pixels);
+        }
+        if (pixels < PIXELS) eq_set_rows_dsp(&tile, pixels, (size_t)channels);
+        eq_requant_tile_dsp(to, (size_t)channels, &tile, pixels, first, linear, scale);
+        from += PIXELS * window->x_pixel;
+        to += PIXELS * (size_t)channels;
+      }
+    }
   }
 }
 #endif

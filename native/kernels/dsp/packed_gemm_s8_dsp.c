@@ -22,7 +22,7 @@ typedef struct product {
   size_t group_bytes;
   int32_t n;
   const eq_linear_s8 *linear;
-  bool fast;
+  eq_scale_dsp *scale; /* NULL where numbers are too large for it */
 } product;
 
 static inline int32_t blocks_of(int32_t inputs) { return (inputs + DEPTH - 1) / DEPTH; }
@@ -50,13 +50,18 @@ static __attribute__((noinline)) void multiply_rows(int8_t *out, size_t out_stri
   eq_wide_dsp wide[CHUNK / DEPTH];
   int32_t sums[PAIRS * 2 * ROWS];
   const bool stays = p->x->n_runs == 1 && p->x->run <= CHUNK; /* as it was widened */
+  eq_tile_dsp tile = {.sums = sums, .zero = p->linear->zero};
+  eq_set_rows_dsp(&tile, rows, out_stride);
   const int8_t *w = p->w;
   for (int32_t first = 0; first < p->n; first += 2 * PAIRS, w += PAIRS * p->group_bytes) {
     const int32_t count = eq_min32(p->n - first, 2 * PAIRS), pairs = (count + 1) / 2;
     int32_t *to = sums;
     for (int32_t c = 0; c < count; c++, to += ROWS) to[0] = to[1] = to[2] = to[3] = p->linear->bias[first + c];
     add_rows(sums, wide, p, w, row, pairs, rows, stays && first > 0);
-    eq_requant_rows_dsp(out + first, out_stride, sums, rows, first, count, p->linear, p->fast);
+    tile.multipliers = p->linear->multipliers + first;
+    tile.shifts = p->linear->shifts + first;
+    tile.n = count;
+    eq_requant_tile_dsp(out + first, out_stride, &tile, rows, first, p->linear, p->scale);
   }
 }
 
@@ -83,7 +88,7 @@ static __attribute__((noinline)) void multiply_row(int8_t *out, const product *p
       if (pairs % 2 != 0) eq_add_dots_dsp(sums + 2 * last, x, &of, 0);
       at += bytes;
     }
-    eq_requant_row_dsp(out + first, sums, first, count, p->linear, p->fast);
+    eq_requant_row_dsp(out + first, sums, first, count, p->linear, p->scale != NULL);
   }
 }
 
@@ -91,7 +96,7 @@ void eq_packed_gemm_s8_dsp(int8_t *out, size_t out_stride, const eq_gemm_rows *x
                            const eq_linear_s8 *linear) {
   const int32_t k = x->n_runs * x->run;
   const product p = {.x = x, .w = w, .group_bytes = eq_packed_group_bytes(EQ_LAYOUT_C2K4, k), .n = n, .linear = linear,
-                     .fast = eq_is_fast_dsp(linear, n, k)};
+                     .scale = eq_is_fast_dsp(linear, n, k) ? eq_scale_of_dsp(linear) : NULL};
   int32_t row = 0;
   for (; m - row > FEW_ROWS; row += ROWS, out += ROWS * out_stride) {
     multiply_rows(out, out_stride, &p, row, eq_min32(m - row, ROWS));

@@ -44,12 +44,37 @@ bool eq_is_fast_dsp(const eq_linear_s8 *linear, int32_t n, int32_t k);
 
 enum { EQ_ROWS_DSP = 4 };
 
-/* Write the codes of n channels of `rows` <= 4 rows that lie out_stride bytes apart: sums[c][r] is that of channel c and
- * row r, with the bias in it. Multipliers and shifts are those of channel `first` on; fast is what eq_is_fast_dsp said. */
-void eq_requant_rows_dsp(int8_t *out, size_t out_stride, const int32_t *sums, int32_t rows, int32_t first, int32_t n,
-                         const eq_linear_s8 *linear, bool fast);
+/* Sums of n channels of up to four rows, and what makes codes of them, in the order in which assembly reads it: sums[c][r]
+ * is that of channel c and row r, with the bias in it; multipliers and shifts are those of the first channel. */
+typedef struct eq_tile_dsp {
+  const int32_t *sums;
+  const int32_t *multipliers;
+  const int8_t *shifts;
+  int32_t zero;
+  size_t third; /* where rows 3, 1 and 2 of the output lie from row 0; what is not there lies where the last one does */
+  int32_t n;
+  size_t first;
+  size_t second;
+} eq_tile_dsp;
 
-/* The same for one row, sums[c] being that of channel c. */
+typedef void eq_scale_dsp(int8_t *out, const eq_tile_dsp *t);
+
+/* The loop for a layer for which eq_is_fast_dsp is true. */
+eq_scale_dsp *eq_scale_of_dsp(const eq_linear_s8 *linear);
+
+/* Say how many rows of the output there are, 1 to 4, and how far apart. */
+static inline void eq_set_rows_dsp(eq_tile_dsp *t, int32_t rows, size_t out_stride) {
+  t->third = (size_t)(rows - 1) * out_stride;
+  t->first = rows > 1 ? out_stride : 0;
+  t->second = rows > 2 ? 2 * out_stride : t->third;
+}
+
+/* Write the codes of a tile whose first channel is `first`, by the layer's loop, or slowly without one. */
+void eq_requant_tile_dsp(int8_t *out, size_t out_stride, const eq_tile_dsp *t, int32_t rows, int32_t first,
+                         const eq_linear_s8 *linear, eq_scale_dsp *scale);
+
+/* Write the codes of one row of n channels from `first` on, sums[c] being that of channel c; fast is what eq_is_fast_dsp
+ * said. */
 void eq_requant_row_dsp(int8_t *out, const int32_t *sums, int32_t first, int32_t n, const eq_linear_s8 *linear, bool fast);
 
 #endif

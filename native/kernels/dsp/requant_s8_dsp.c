@@ -25,7 +25,13 @@ bool eq_is_fast_dsp(const eq_linear_s8 *linear, int32_t n, int32_t k) {
   }
   if (mode == EQ_MODE_DOUBLE) {
     uint32_t large = 0;
-    for (c = 0; c < n; c++) large |= (uint32_t)linear->bias[c] + (UINT32_C(1) << BIAS_BITS);
+    const int32_t *bias = linear->bias;
+    const uint32_t middle = UINT32_C(1) << BIAS_BITS;
+    for (c = n; c >= 4; c -= 4, bias += 4) {
+      large |= ((uint32_t)bias[0] + middle) | ((uint32_t)bias[1] + middle);
+      large |= ((uint32_t)bias[2] + middle) | ((uint32_t)bias[3] + middle);
+    }
+    for (; c > 0; c--) large |= (uint32_t)*bias++ + middle;
     if (large >> (BIAS_BITS + 1) != 0) return false;
   }
   return true;
@@ -56,19 +62,6 @@ static bool leaves_codes_out(const eq_linear_s8 *linear) {
   return linear->act_min > INT8_MIN || linear->act_max < INT8_MAX;
 }
 
-/* What the loops below read, in the order in which they do. Offsets are those of rows 1 to 3 in the output; a row that is
- * not there has the last one's, which is written after it. */
-typedef struct tile {
-  const int32_t *sums;
-  const int32_t *multipliers;
-  const int8_t *shifts;
-  int32_t zero;
-  size_t third;
-  int32_t n;
-  size_t first;
-  size_t second;
-} tile;
-
 #define LINE(text) text "\n\t"
 #define DOUBLE_CODE(x)                     \
   LINE("lsl " x ", " x ", #1")             \
@@ -83,12 +76,15 @@ typedef struct tile {
   LINE("adc " x ", " x ", r5")   \
   LINE("ssat " x ", #8, " x)
 
-/* eq_scaled_dsp of four rows, channel after channel. EXPONENT makes its e of the shift in r7. */
+/* eq_scaled_dsp of four rows or, where their offsets are 0, of one, channel after channel. EXPONENT makes its e of the
+ * shift in r7. */
 #define SCALE(CODE, EXPONENT)                  \
   LINE("push {r4-r11, lr}")                    \
   LINE("ldmia r1!, {r2-r5, r12, lr}")          \
   LINE("ldrd r1, r6, [r1]")                    \
   LINE("push {r6}")                            \
+  LINE("cmp r12, #0")                          \
+  LINE("beq 2f")                               \
   "1:\n\t"                                     \
   LINE("ldr r6, [r3], #4")                     \
   LINE("ldmia r2!, {r8-r11}")                  \
@@ -102,41 +98,46 @@ typedef struct tile {
   LINE("strb r8, [r0], #1")                    \
   LINE("subs lr, #1")                          \
   LINE("bne 1b")                               \
+  LINE("pop {r3, r4-r11, pc}")                 \
+  "2:\n\t"                                     \
+  LINE("ldr r6, [r3], #4")                     \
+  LINE("ldr r8, [r2], #16")                    \
+  LINE("ldrsb r7, [r4], #1")                   \
+  LINE(EXPONENT)                               \
+  CODE("r8")                                   \
+  LINE("strb r8, [r0], #1")                    \
+  LINE("subs lr, #1")                          \
+  LINE("bne 2b")                               \
   LINE("pop {r3, r4-r11, pc}")
 
 #pragma GCC diagnostic ignored "-Wunused-parameter" /* the assembly uses them */
-static __attribute__((naked, noinline)) void scale_double(int8_t *out, const tile *t) {
+static __attribute__((naked, noinline)) void scale_double(int8_t *out, const eq_tile_dsp *t) {
   __asm__(SCALE(DOUBLE_CODE, "rsb r7, r7, #0"));
 }
-static __attribute__((naked, noinline)) void scale_single(int8_t *out, const tile *t) {
+static __attribute__((naked, noinline)) void scale_single(int8_t *out, const eq_tile_dsp *t) {
   __asm__(SCALE(SINGLE_CODE, "mvn r7, r7"));
 }
 
-void eq_requant_rows_dsp(int8_t *out, size_t out_stride, const int32_t *sums, int32_t rows, int32_t first, int32_t n,
-                         const eq_linear_s8 *linear, bool fast) {
-  if (!fast) {
-    scale_slowly(out, out_stride, sums, EQ_ROWS_DSP, rows, first, n, linear);
+eq_scale_dsp *eq_scale_of_dsp(const eq_linear_s8 *linear) {
+  return mode_of(linear) == EQ_MODE_DOUBLE ? scale_double : scale_single; /* powers of two as well */
+}
+
+void eq_requant_tile_dsp(int8_t *out, size_t out_stride, const eq_tile_dsp *t, int32_t rows, int32_t first,
+                         const eq_linear_s8 *linear, eq_scale_dsp *scale) {
+  if (scale == NULL) {
+    scale_slowly(out, out_stride, t->sums, EQ_ROWS_DSP, rows, first, t->n, linear);
     return;
   }
-  const size_t last = (size_t)(rows - 1) * out_stride;
-  const tile t = {
-      .sums = sums, .multipliers = linear->multipliers + first, .shifts = linear->shifts + first, .zero = linear->zero,
-      .n = n, .first = rows > 1 ? out_stride : 0, .second = rows > 2 ? 2 * out_stride : last, .third = last,
-  };
-  if (mode_of(linear) == EQ_MODE_DOUBLE) {
-    scale_double(out, &t);
-  } else {
-    scale_single(out, &t); /* powers of two as well */
-  }
-  if (leaves_codes_out(linear)) clamp(out, out_stride, rows, n, linear);
+  scale(out, t);
+  if (leaves_codes_out(linear)) clamp(out, out_stride, rows, t->n, linear);
 }
 
 static inline __attribute__((always_inline)) void scale_row(int8_t *out, const int32_t *x, int32_t first, int32_t n,
                                                             const eq_linear_s8 *linear, int32_t mode) {
-  const int32_t *m = linear->multipliers + first, *const end = x + n;
+  const int32_t *m = linear->multipliers + first;
   const int8_t *shifts = linear->shifts + first;
   const int32_t zero = linear->zero, most = mode == EQ_MODE_SINGLE ? -1 : 0;
-  while (x != end) {
+  for (int8_t *const end = out + n; out != end;) {
     const int32_t multiplier = *m++, e = most - *shifts++;
     *out++ = (int8_t)eq_saturated_dsp(eq_scaled_dsp(*x++, multiplier, e, zero, mode));
   }

@@ -24,53 +24,64 @@
   LINE("smlad r6, r1, r10, r6")         \
   LINE("smlad r7, r2, r11, r7")
 
-/* lr is the first of the pairs that there are. On the stack: sums, the pairs, pixels, x_pixel. */
-NAKED void eq_add_taps_dsp(int32_t *sums, const int8_t *x, const eq_taps_dsp *taps, int32_t pixels) {
+/* lr is sums. On the stack: the pairs, the code of the first one that there is, pixels, x_pixel, bias. */
+NAKED void eq_sum_taps_dsp(int32_t *sums, const int8_t *x, const eq_taps_dsp *taps, int32_t pixels) {
   __asm__(
       LINE("push {r4-r11, lr}")
-      LINE("ldmia r2!, {r5, r6}")
-      LINE("movs r7, #52")
-      LINE("adr.w lr, 3f")
-      LINE("mls lr, r5, r7, lr")
-      LINE("push {r0, r2, r3, r6}")
+      LINE("mov lr, r0")
+      LINE("ldmia r2!, {r5, r6, r7}")
+      LINE("movs r0, #52")
+      LINE("adr.w r12, 3f")
+      LINE("mls r4, r5, r0, r12")
+      LINE("mov r5, r3")
+      LINE("push {r2, r4, r5, r6, r7}")
       LINE("mov r3, r1")
       "1:\n\t"
-      LINE("ldrd r1, r0, [sp]")
-      LINE("ldr r4, [r1]")
-      LINE("ldr r5, [r1, #16]")
-      LINE("ldr r6, [r1, #32]")
-      LINE("ldr r7, [r1, #48]")
-      LINE("mov pc, lr")
+      LINE("ldrd r0, r12, [sp]")
+      LINE("ldr r1, [sp, #16]")
+      LINE("ldmia r1, {r4-r7}")
+      LINE("mov pc, r12")
       ".balign 4\n\t"
       PAIR PAIR PAIR PAIR PAIR
       "3:\n\t"
-      LINE("ldr r1, [sp]")
-      LINE("str r5, [r1, #16]")
-      LINE("str r6, [r1, #32]")
-      LINE("str r7, [r1, #48]")
-      LINE("str r4, [r1], #4")
-      LINE("str r1, [sp]")
       LINE("ldrd r1, r2, [sp, #8]")
+      LINE("str r5, [lr, #16]")
+      LINE("str r6, [lr, #32]")
+      LINE("str r7, [lr, #48]")
+      LINE("str r4, [lr], #4")
       LINE("add r3, r2")
       LINE("subs r1, #1")
       LINE("str r1, [sp, #8]")
       LINE("bne 1b")
-      LINE("add sp, #16")
+      LINE("add sp, #20")
       LINE("pop {r4-r11, pc}"));
 }
 
-NAKED void eq_pair_taps_dsp(int32_t to[EQ_TAP_LANES_DSP], const int8_t *w, const int8_t *v) {
+/* r0 is the pair, r3 where its weights lie, r12 counts pairs; a pair has 24 bytes, 8 of them in front of its weights. */
+NAKED void eq_widen_taps_dsp(eq_taps_dsp *taps, const int8_t *w) {
   __asm__(
-      LINE("ldr r1, [r1]")
-      LINE("ldr r2, [r2]")
-      LINE("pkhbt r3, r1, r2, lsl #16")
-      LINE("pkhtb r2, r2, r1, asr #16")
-      LINE("sxtb16 r1, r3")
-      LINE("sxtb16 r3, r3, ror #8")
-      LINE("strd r1, r3, [r0]")
-      LINE("sxtb16 r1, r2")
-      LINE("sxtb16 r2, r2, ror #8")
-      LINE("strd r1, r2, [r0, #8]")
+      LINE("push {r4-r7}")
+      LINE("ldr r12, [r0]")
+      LINE("add r3, r0, #132") /* of w in taps */
+      LINE("add r0, #12")
+      "1:\n\t"
+      LINE("ldrd r4, r5, [r3], #8")
+      LINE("add r0, #8")
+      LINE("ldr r4, [r1, r4]")
+      LINE("ldr r5, [r1, r5]")
+      LINE("pkhbt r6, r4, r5, lsl #16")
+      LINE("pkhtb r7, r5, r4, asr #16")
+      LINE("sxtb16 r4, r6")
+      LINE("sxtb16 r5, r6, ror #8")
+      LINE("sxtb16 r6, r7")
+      LINE("sxtb16 r7, r7, ror #8")
+      LINE("stmia r0!, {r4-r7}")
+      LINE("subs r12, #1")
+      LINE("bne 1b")
+      LINE("pop {r4-r7}")
       LINE("bx lr"));
 }
+
+_Static_assert(offsetof(eq_taps_dsp, w) == 132 && offsetof(eq_taps_dsp, pairs) == 12 && sizeof(eq_tap_pair_dsp) == 24,
+               "the assembly knows where these lie");
 #endif

@@ -17,13 +17,15 @@ typedef struct eq_tap_pair_dsp {
 typedef struct eq_taps_dsp {
   int32_t n; /* pairs, 1 to EQ_TAP_PAIRS_DSP */
   size_t x_pixel;
+  const int32_t *bias; /* of the four channels */
   eq_tap_pair_dsp pairs[EQ_TAP_PAIRS_DSP];
+  size_t w[EQ_TAP_PAIRS_DSP][2]; /* where a pair's weights lie from the window's first ones */
 } eq_taps_dsp;
 
-/* sums[channel][pixel] += all taps of four channels, for 1 to 4 pixels x_pixel bytes apart. */
-void eq_add_taps_dsp(int32_t *sums, const int8_t *x, const eq_taps_dsp *taps, int32_t pixels);
+/* sums[channel][pixel] = bias + all taps of four channels, for 1 to 4 pixels x_pixel bytes apart. */
+void eq_sum_taps_dsp(int32_t *sums, const int8_t *x, const eq_taps_dsp *taps, int32_t pixels);
 
-/* Pairs of four channels' weights of two taps, at w and v. */
-void eq_pair_taps_dsp(int32_t to[EQ_TAP_LANES_DSP], const int8_t *w, const int8_t *v);
+/* Widen the weights of four channels, whose first tap is at w, to pairs. */
+void eq_widen_taps_dsp(eq_taps_dsp *taps, const int8_t *w);
 
 #endif
