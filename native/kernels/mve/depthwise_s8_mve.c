@@ -140,7 +140,7 @@ enum { LANES = 16, HALF = 8 };
   "vst21.32 {q2, q3}, [%[sums]]\n"
 
 /* In either arrangement, even lanes of the codes come from q0 and q2, odd ones from q1 and q3. */
-#define FINISH(multiply, shift, store)                                                                        \
+#define FINISH(multiply, shift, store, second)                                                                \
   __asm__ volatile(multiply shift                                                                             \
                    "vqmovnb.s32 q0, q0\n"                                                                     \
                    "vqmovnt.s32 q0, q2\n"                                                                     \
@@ -157,7 +157,7 @@ enum { LANES = 16, HALF = 8 };
                    "vmin.s8 q0, q0, q3\n" store                                                               \
                    : SUMS                                                                                     \
                    : [multipliers] "r"(multipliers), [shifts] "l"(shifts), [codes] "r"(&codes), [to] "l"(to), \
-                     [other] "l"(other)                                                                       \
+                     [other] "l"(second)                                                                      \
                    : OTHERS)
 #define ROUND_UP "vqrdmulh.s32"
 #define ROUND_DOWN "vqdmulh.s32"
@@ -187,17 +187,38 @@ typedef struct call {
 
 static const int32_t no_bias[LANES];
 
-/* The sums of all taps, at x and w, and at y of a second pixel. Products of two rows are not added in int16. */
-#define SUM(two_taps, tap, step)                                                                           \
+/* The sums of all taps of a pixel. Products of two rows are not added in int16, but those of NINE. */
+#define SUM_16                                                                                             \
   if (k->nine) {                                                                                           \
-    __asm__ volatile(NINE(two_taps, tap)                                                                   \
+    __asm__ volatile(NINE(TWO_TAPS_16, TAP_16)                                                             \
+                     : SUMS, [x] "+r"(x), [w] "+r"(w)                                                      \
+                     : [x_column] "r"(x_column), [x_next] "r"(x_next + x_column), [w_column] "r"(w_column) \
+                     : OTHERS);                                                                            \
+  } else {                                                                                                 \
+    int32_t rows = window->rows;                                                                           \
+    __asm__ volatile("4:\n" ROW(TWO_TAPS_16, TAP_16, STEP_16)                                              \
+                     "add %[x], %[x_next]\n"                                                               \
+                     "add %[w], %[w_next]\n"                                                               \
+                     "subs %[rows], %[rows], #1\n"                                                         \
+                     "bne 4b\n"                                                                            \
+                     : SUMS, [x] "+r"(x), [w] "+r"(w), [rows] "+r"(rows)                                   \
+                     : [x_column] "r"(x_column), [x_next] "r"(x_next), [w_column] "r"(w_column),           \
+                       [w_next] "r"(window->w_row - columns * w_column), [pairs] "r"(columns / 2),         \
+                       [single] "r"(columns % 2)                                                           \
+                     : OTHERS, "lr", "cc");                                                                \
+  }
+
+/* The same of two pixels, the second of which begins at y. There are not enough registers for rows in assembly. */
+#define SUM_8                                                                                              \
+  if (k->nine) {                                                                                           \
+    __asm__ volatile(NINE(TWO_TAPS_8, TAP_8)                                                               \
                      : SUMS, [x] "+l"(x), [y] "+l"(y), [w] "+l"(w)                                         \
                      : [x_column] "r"(x_column), [x_next] "r"(x_next + x_column), [w_column] "r"(w_column) \
                      : OTHERS);                                                                            \
   } else {                                                                                                 \
     const size_t w_next = window->w_row - columns * w_column;                                              \
     for (int32_t row = 0; row < window->rows; row++, x += x_next, y += x_next, w += w_next) {              \
-      __asm__ volatile(ROW(two_taps, tap, step)                                                            \
+      __asm__ volatile(ROW(TWO_TAPS_8, TAP_8, STEP_8)                                                      \
                        : SUMS, [x] "+l"(x), [y] "+l"(y), [w] "+l"(w)                                       \
                        : [x_column] "r"(x_column), [w_column] "r"(w_column), [pairs] "r"(columns / 2),     \
                          [single] "r"(columns % 2)                                                         \
@@ -232,16 +253,15 @@ static EQ_NOINLINE void run_16(int8_t *out, const int8_t *image, const int8_t *a
       const int8_t *from = from_line;
       int8_t *to = to_line;
       for (int32_t left = window->pixels; left > 0; left--, from += window->x_pixel, to += channels) {
-        const int8_t *x = from, *y = from, *w = weights;
-        int8_t *const other = to;
+        const int8_t *x = from, *w = weights;
         __asm__ volatile(LOAD_BIAS_16 : "=w"(s0), "=w"(s1), "=w"(s2), "=w"(s3) : [bias] "r"(bias) : "memory");
-        SUM(TWO_TAPS_16, TAP_16, STEP_16)
+        SUM_16
         if (k->way == EQ_WAY_UP) {
-          FINISH(MULTIPLY_16(ROUND_UP), SHIFT_16, STORE_16);
+          FINISH(MULTIPLY_16(ROUND_UP), SHIFT_16, STORE_16, to);
         } else if (k->way == EQ_WAY_SINGLE) {
-          FINISH(MULTIPLY_16(ROUND_DOWN), SHIFT_16, STORE_16);
+          FINISH(MULTIPLY_16(ROUND_DOWN), SHIFT_16, STORE_16, to);
         } else if (k->way == EQ_WAY_AWAY) {
-          FINISH(MULTIPLY_16(ROUND_UP) TIES_DOWN, SHIFT_16, STORE_16);
+          FINISH(MULTIPLY_16(ROUND_UP) TIES_DOWN, SHIFT_16, STORE_16, to);
         } else {
           int32_t sums[LANES];
           __asm__ volatile(STORE_SUMS_16 : SUMS : [sums] "r"(sums) : "memory");
@@ -266,13 +286,13 @@ static EQ_NOINLINE void run_8(int8_t *out, const int8_t *image, const int8_t *al
         const int8_t *x = from, *y = left > 1 ? from + window->x_pixel : from, *w = weights;
         int8_t *const other = left > 1 ? to + channels : to;
         __asm__ volatile(LOAD_BIAS_8 : "=w"(s0), "=w"(s1), "=w"(s2), "=w"(s3) : [bias] "r"(bias) : "memory");
-        SUM(TWO_TAPS_8, TAP_8, STEP_8)
+        SUM_8
         if (k->way == EQ_WAY_UP) {
-          FINISH(MULTIPLY_8(ROUND_UP), SHIFT_8, STORE_8);
+          FINISH(MULTIPLY_8(ROUND_UP), SHIFT_8, STORE_8, other);
         } else if (k->way == EQ_WAY_SINGLE) {
-          FINISH(MULTIPLY_8(ROUND_DOWN), SHIFT_8, STORE_8);
+          FINISH(MULTIPLY_8(ROUND_DOWN), SHIFT_8, STORE_8, other);
         } else if (k->way == EQ_WAY_AWAY) {
-          FINISH(MULTIPLY_8(ROUND_UP) TIES_DOWN, SHIFT_8, STORE_8);
+          FINISH(MULTIPLY_8(ROUND_UP) TIES_DOWN, SHIFT_8, STORE_8, other);
         } else {
           int32_t sums[LANES], *next = sums;
           __asm__ volatile(STORE_SUMS_8 : SUMS, [sums] "+r"(next) : : OTHERS);

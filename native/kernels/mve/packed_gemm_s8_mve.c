@@ -98,17 +98,14 @@ static EQ_NOINLINE const int8_t *sum_row(int32_t *sums, const int8_t *row, const
                                                        int32_t groups, int32_t blocks) {
   int32x4_t x, w0, w1;
   const int8_t *from;
-  int32_t left;
   __asm__ volatile(
       "1:\n"
       "adds %[w], #16\n" /* over the head */
-      "mov %[from], %[row]\n"
-      "subs %[left], %[blocks], #1\n" ROW("")
-      "beq 4f\n"
-      "lsrs %[left], %[left], #1\n" /* pairs of blocks; the carry says whether there is one more */
-      "bcc 2f\n" ROW("a")
+      "mov %[from], %[row]\n" ROW("")
+      "cmp %[single], #0\n"
+      "beq 2f\n" ROW("a")
       "2:\n"
-      "wls lr, %[left], 4f\n"
+      "wls lr, %[twos], 4f\n"
       "3:\n" ROW("a") ROW("a")
       "le lr, 3b\n"
       "4:\n"
@@ -117,9 +114,9 @@ static EQ_NOINLINE const int8_t *sum_row(int32_t *sums, const int8_t *row, const
       "subs %[groups], #1\n"
       "vstrw.32 %q[x], [%[sums]], #16\n"
       "bne 1b\n"
-      : [x] "=&w"(x), [w0] "=&w"(w0), [w1] "=&w"(w1), [from] "=&r"(from), [left] "=&r"(left), [w] "+r"(w),
-        [sums] "+r"(sums), [groups] "+r"(groups)
-      : [row] "r"(row), [blocks] "r"(blocks)
+      : [x] "=&w"(x), [w0] "=&w"(w0), [w1] "=&w"(w1), [from] "=&r"(from), [w] "+r"(w), [sums] "+r"(sums),
+        [groups] "+r"(groups)
+      : [row] "r"(row), [single] "r"((blocks - 1) % 2), [twos] "r"((blocks - 1) / 2) /* blocks behind the first */
       : "r0", "r2", "r4", "r6", "lr", "cc", "memory");
   return w;
 }
