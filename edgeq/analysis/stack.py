@@ -94,7 +94,7 @@ class _Calls:
             for name, rows in objects.items()
             if name.startswith("firmware/")
             for row in rows
-            if row.name.startswith(".text") and RESET not in row.defines
+            if row.name.startswith(".text") and not {RESET, FAULT} & set(row.defines)
             for target in self._taken((name, row.name))
         )
         self._depths: dict[Key, int | None] = {}
