@@ -145,11 +145,12 @@ class FakeDevice:
         if command == 6 and self.active != NO_SLOT and self._received == self.slots[self.active].model:
             return OK, bytes([self.active])
         if command == 6:
-            spare = self.slots[1 - self.active if self.active in (0, 1) else 0]
+            free = 1 - self.active if self.active in (0, 1) else 0
             assert struct.unpack_from("<II", self._update, 8) == (len(self._received), zlib.crc32(self._received))
             newest = max(slot.sequence for slot in self.slots)
-            spare.__init__(self._received, 1, False, bool(self._update[6] & 1), 3, newest + 1)  # type: ignore[misc]
-            return OK, bytes([self.slots.index(spare)])
+            signed = bool(self._update[6] & 1)
+            self.slots[free] = Slot(self._received, 1, signed=signed, trials=3, sequence=newest + 1)
+            return OK, bytes([free])
         if command == 7:
             self.slots[self.active].confirmed = True
             return OK, bytes([self.active])

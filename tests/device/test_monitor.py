@@ -61,7 +61,13 @@ class Screen:
         assert seen, f"{text!r} is not in {self.lines}"
 
     def end(self) -> None:
+        """Let the monitor stop at the next thing it does."""
         self._over = True
+
+    def join(self) -> bool:
+        """Say whether it has stopped."""
+        self._thread.join(PATIENCE)
+        return not self._thread.is_alive()
 
 
 @pytest.fixture
@@ -86,8 +92,7 @@ def watch(device: FakeDevice) -> Iterator[Callable[[], Screen]]:
         screen.end()
     device.unplug()
     for screen in screens:
-        screen._thread.join(PATIENCE)
-        assert not screen._thread.is_alive()
+        assert screen.join()
 
 
 def test_the_log_is_shown_as_it_grows(device: FakeDevice, watch: Callable[[], Screen]) -> None:
