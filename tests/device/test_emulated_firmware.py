@@ -79,7 +79,7 @@ def test_run_shows_outputs_layers_and_memory_without_any_file(capsys: pytest.Cap
     shown = capsys.readouterr().out
     assert "random codes with seed 0" in shown
     assert "mps2-an386, emulated" in shown
-    assert re.search(r"output \S+ +[\d.]+ ", shown)
+    assert re.search(r"output \S+ +-?[\d.]+ ", shown)
     assert re.search(r"instructions +min [\d,]+", shown)
     assert "arena" in shown
     assert "stem" in shown
