@@ -7,7 +7,11 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
+from edgeq.board import board_names
+from edgeq.cli._model import open_model
+from edgeq.compile.plan import Plan
 from edgeq.device.built import Build
 from edgeq.device.fault import stored_fault
 from edgeq.device.link.client import LinkClient
@@ -59,6 +63,14 @@ def open_link(
         yield Connection(client, hello, chosen.url, stored_fault(client))
     finally:
         client.close()
+
+
+def plan_on_device(model: Path, hello: Hello) -> Plan:
+    """Return the plan of the model that a device runs. Raises UsageError when ``model`` is another one."""
+    opened = open_model(model, board=hello.board if hello.board in board_names() else None)
+    if not holds_model(hello, opened.data):
+        raise UsageError(f"{str(model)!r} is not the model that the {hello.board} runs")
+    return opened.plan
 
 
 def await_firmware(

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -14,6 +15,10 @@ def command(
     port: PortOption = None,
     board: BoardOption = None,
     serial_number: SerialNumberOption = None,
+    model: Annotated[
+        Path | None,
+        typer.Option("--model", metavar="M", help="the model that it runs, which gives the layer of a fault its name"),
+    ] = None,
     confirm: Annotated[bool, typer.Option("--confirm", help="keep the model that is on trial for good")] = False,
     revert: Annotated[bool, typer.Option("--revert", help="give the active model up and run the other one")] = False,
     clear_fault: Annotated[bool, typer.Option("--clear-fault", help="have the device forget a stored fault")] = False,
@@ -24,8 +29,9 @@ def command(
 
     Changes nothing without --confirm, --revert or --clear-fault; what is shown is then how things are after it.
     """
-    from edgeq.cli._link import open_link
+    from edgeq.cli._link import open_link, plan_on_device
     from edgeq.cli._output import emit, teller
+    from edgeq.device.fault import stored_fault
     from edgeq.device.link.protocol import Features
     from edgeq.errors import UsageError
     from edgeq.report.slots import show_slots, slots_report
@@ -48,5 +54,7 @@ def command(
         if clear_fault:
             client.fault(clear=True)
         fault = None if clear_fault else link.fault
+        if fault is not None and model is not None:
+            fault = stored_fault(client, plan=plan_on_device(model, hello))
         report = slots_report(hello, client.slots() if has_slots else None, port=link.url, fault=fault)
     emit(report, lambda: show_slots(make_console(), report), json=json, quiet=quiet)

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from cli_calls import call, report
 from device.fake_device import FIXED_MODEL, NO_SLOT, SIGNED, SLOTS, FakeDevice, Slot, fault_record
-from small_models import small_model
+from small_models import small_model, small_plan
 
 from edgeq.board import Board
 from edgeq.device import ssh
@@ -105,6 +105,19 @@ def test_a_stored_fault_is_shown_until_it_is_cleared(make: Make, capsys: pytest.
         assert "the watchdog restarted it" in shown
     assert report(capsys, "slots", "--port", device.path, "--clear-fault")["fault"] is None
     assert device.fault == b""
+
+
+def test_the_layer_of_a_fault_has_its_name_from_the_model(
+    make: Make, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    step = small_plan().steps[1]
+    fault = fault_record(step=1, tensor=step.outputs[0])
+    device = make(features=FIXED_MODEL, fixed_model=MODEL, fault=fault)
+    found = report(capsys, "slots", "--port", device.path, "--model", model)
+    assert found["fault"][0].startswith(f'the device failed in step 1, {step.op} "{step.name}", writing tensor')
+    model.write_bytes(small_model(seed=1))
+    assert call("slots", "--port", device.path, "--model", model) == 1
+    assert "is not the model that the mps2-an386 runs" in capsys.readouterr().err
 
 
 def test_another_board_than_the_one_named_is_refused(make: Make, capsys: pytest.CaptureFixture[str]) -> None:
