@@ -2,8 +2,8 @@
 """A bound of the stack that a model's firmware needs: the deepest path through its calls, and one interrupt on top.
 
 Calls through pointers go where the plan says: from operators to the kernels that it calls, from the runtime to its
-kinds of steps, from the link to what the firmware hands it; besides, to functions whose address the caller itself
-takes. The fault handler is left out: it ends in a reset.
+kinds of steps, from the link to what the firmware hands it, from a kernel to functions whose address is taken beside
+it; besides, to functions whose address the caller itself takes. The fault handler is left out: it ends in a reset.
 """
 
 from __future__ import annotations
@@ -147,7 +147,10 @@ class _Calls:
             found += [self.homes[self._kernels[name]] for name in self._kernels_of(key) if name in self._kernels]
         elif folder in ("link", "firmware"):
             found += self._handed
-        elif not found:
+        elif folder == "kernels":  # a function may be chosen by another one of the same ISA
+            beside = [other for other in self._sections if other[0].rpartition("/")[0] == key[0].rpartition("/")[0]]
+            found += [target for other in beside for target in self._taken(other)]
+        if not found:
             raise InternalError(f"{key[1]} of {key[0]} calls through a pointer that leads nowhere")
         return found
 
