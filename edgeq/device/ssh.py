@@ -110,8 +110,11 @@ class SshMachine:
         return done.stdout
 
     def run(self, arguments: Sequence[str], *, seconds: float) -> Ended:
-        words = " ".join([f'"{arguments[0]}"', *(_argument(word) for word in arguments[1:])])
-        return self._shell(f'cd "{self._folder}" && exec {words}', seconds=seconds)
+        return self._shell(self._in_folder(arguments), seconds=seconds)
+
+    def pipe(self, arguments: Sequence[str]) -> list[str]:
+        """Return the command that runs a stored executable there with its standard input and output here."""
+        return self._command(self._in_folder(arguments))
 
     def count(self, arguments: Sequence[str], *, seconds: float) -> tuple[Ended, str]:
         raise DeviceError(f"{self.title} is no emulator; instructions are counted in emulators only")
@@ -181,15 +184,22 @@ class SshMachine:
             said = _text(done.stderr).strip() or "the connection broke"
             raise DeviceError(f"cannot write {len(data)} bytes to {path} on {self.title}: {said}")
 
+    def _in_folder(self, arguments: Sequence[str]) -> str:
+        words = " ".join([f'"{arguments[0]}"', *(_argument(word) for word in arguments[1:])])
+        return f'cd "{self._folder}" && exec {words}'
+
+    def _command(self, script: str) -> list[str]:
+        """Return what runs a script with the remote sh, whatever the login shell is."""
+        return [*self._ssh, "-o", "ControlMaster=no", *self._destination.arguments, f"sh -c {shlex.quote(script)}"]
+
     def _shell(self, script: str, *, seconds: float = TRANSFER_SECONDS) -> Ended:
         done = self.script(script, b"", seconds)
         return Ended(done.returncode, _text(done.stdout), _text(done.stderr))
 
     def script(self, text: str, data: bytes, seconds: float) -> subprocess.CompletedProcess[bytes]:
         """Run a script with the remote sh, whatever the login shell is; ``data`` go to its standard input."""
-        command = [*self._ssh, "-o", "ControlMaster=no", *self._destination.arguments, f"sh -c {shlex.quote(text)}"]
         try:
-            done = subprocess.run(command, input=data, capture_output=True, timeout=seconds, check=False)
+            done = subprocess.run(self._command(text), input=data, capture_output=True, timeout=seconds, check=False)
         except subprocess.TimeoutExpired:
             raise DeviceError(f"{self.title} did not finish within {seconds:.0f} s") from None
         if done.returncode == 255:

@@ -19,7 +19,10 @@ from isas import forced_isa
 from needs import needs_program
 
 from edgeq.board import load_board
+from edgeq.device.build import build_eqrun
 from edgeq.device.device import connect
+from edgeq.device.link.device import LinkDevice
+from edgeq.device.link.transport import PipeTransport
 from edgeq.device.ssh import SshMachine, parse_destination
 from edgeq.device.ssh_store import push_model
 from edgeq.errors import DeviceError, UsageError
@@ -85,6 +88,18 @@ def test_a_machine_over_ssh_gives_the_twins_integers(server: Server) -> None:
         np.testing.assert_array_equal(result.outputs[0], twin.outputs[0])
     assert list(profile.totals) == ["ns"]
     assert not profile.emulated
+
+
+def test_the_link_goes_through_ssh(server: Server) -> None:
+    small = program()
+    machine = SshMachine(HOST, server.destination, options=server.options)
+    eqrun = machine.store(build_eqrun(HOST).read_bytes(), executable=True)
+    serve = machine.pipe([eqrun, "--slots", "slots", "--slot-pages", "8", "--serve", "host"])
+    with LinkDevice(HOST, PipeTransport(machine.title, serve)) as device:
+        device.load(small.plan, small.model)
+        result = device.run(small.samples[0], crcs=True)
+    machine.close()
+    assert result.step_crcs == run_reference(small.plan, small.samples[0], crcs=True).step_crcs
 
 
 def test_the_kernels_named_here_are_used_there(server: Server) -> None:
