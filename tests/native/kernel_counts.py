@@ -45,7 +45,7 @@ TARGETS = [
     ("avx2", "host", "max"),
 ]
 # (table, core without an operating system)
-BARE_TARGETS = [("thumb", "cortex-m0"), ("thumb2", "cortex-m3"), ("mve", "cortex-m55")]
+BARE_TARGETS = [("dsp", "cortex-m4"), ("thumb", "cortex-m0"), ("thumb2", "cortex-m3"), ("mve", "cortex-m55")]
 
 
 @dataclass(frozen=True)
