@@ -249,12 +249,14 @@ static void note(sim_count *count, const char *what, const sim_cut cuts[], uint3
   *to = 0;
 }
 
-/* Bring the flash to a start: 0 never used, 1 the old model, 2 the old one over the new one. */
+/* Bring the flash to a start: 0 never used, 1 the old model, 2 the old one over the new one, 3 the old one and the new one
+ * given up. */
 static int32_t prepare(uint32_t start, const sim_update *old, const sim_update *new, image *begun) {
   const eq_store_rules same = rules;
   if (sim_open(flash.page_bytes, flash.write_bytes, flash.slot_bytes, &same) != EQ_OK) abort();
   if (start == 2 && (sim_push(old) != EQ_OK || sim_push(new) != EQ_OK)) abort();
   if (start >= 1 && sim_push(old) != EQ_OK) abort();
+  if (start == 3 && (sim_push(new) != EQ_OK || eq_store_revert(&store) != EQ_OK)) abort();
   copy_image(begun, &now);
   return start == 0 ? NO_MODEL : OLD_MODEL;
 }
