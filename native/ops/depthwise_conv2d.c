@@ -78,62 +78,61 @@ static span find_span(int32_t from, const eq_depthwise_conv2d_params *p, int32_t
 /* Write the bias of windows that leave the image: out-of-image taps count as the input's zero point. */
 static void fold_outside(int32_t *bias, const eq_depthwise_conv2d_params *p, const int32_t *inside_bias,
                          const int8_t *weights, const span *rows, const span *columns) {
-  const int32_t channels = p->input[C];
-  const int16_t zero = (int16_t)p->input_zero, weights_zero = (int16_t)p->weights_zero;
+  const int32_t channels = p->input[C], zero = p->input_zero, weights_zero = p->weights_zero;
   eq_copy(bias, inside_bias, (size_t)channels * sizeof *bias);
   for (int32_t i = 0; i < p->kernel[0]; i++) {
     for (int32_t j = 0; j < p->kernel[1]; j++, weights += channels) {
       if (i >= rows->lo && i < rows->hi && j >= columns->lo && j < columns->hi) continue;
-      for (int32_t c = 0; c < channels; c++) {
-        const int16_t product = (int16_t)(zero * (int16_t)(weights[c] - weights_zero)); /* |.| <= 128 * 255 */
-        bias[c] = eq_add32(bias[c], product);
+      if (weights_zero == 0) {
+        for (int32_t c = 0; c < channels; c++) bias[c] = eq_add32(bias[c], zero * weights[c]);
+      } else {
+        for (int32_t c = 0; c < channels; c++) bias[c] = eq_add32(bias[c], zero * (weights[c] - weights_zero));
       }
     }
   }
 }
 
-/* Biases of windows that leave the image, kept while the next line's windows leave it alike. */
+/* The taps of windows that leave the image, whose bias is kept while the next line's windows leave it alike. */
 typedef struct outside_bias {
   bool known;
-  span rows;
-  span columns;
+  int32_t rows[2];
+  int32_t columns[2];
 } outside_bias;
 
-static bool same_taps(const span *a, const span *b) { return a->lo == b->lo && a->hi == b->hi; }
+static bool is_known(const outside_bias *slot, const span *rows, const span *columns) {
+  return slot->known && slot->rows[0] == rows->lo && slot->rows[1] == rows->hi && slot->columns[0] == columns->lo &&
+         slot->columns[1] == columns->hi;
+}
+
+/* What the blocks of a step have in common. */
+typedef struct block_maker {
+  const eq_step_io *io;
+  const eq_depthwise_conv2d_params *p;
+  const int8_t *weights;
+  eq_depthwise_window window;
+  eq_linear_s8 linear;
+  outside_bias slots[BIASES];
+} block_maker;
 
 /* The bias of a block: the layer's own, or that of windows outside, from slot number `slot` of the scratch. */
-static const int32_t *bias_of(const eq_step_io *io, const eq_depthwise_conv2d_params *p, outside_bias *slots,
-                              uint32_t slot, const span *rows, const span *columns) {
-  const int32_t *inside = eq_constant(io, p->bias);
+static const int32_t *bias_of(block_maker *m, uint32_t slot, const span *rows, const span *columns) {
+  const eq_depthwise_conv2d_params *p = m->p;
+  const int32_t *inside = eq_constant(m->io, p->bias);
   const bool whole = rows->hi - rows->lo == p->kernel[0] && columns->hi - columns->lo == p->kernel[1];
   if (whole || p->input_zero == 0) return inside;
-  int32_t *bias = (int32_t *)io->scratch + (size_t)slot * (size_t)p->input[C];
-  if (!slots[slot].known || !same_taps(&slots[slot].rows, rows) || !same_taps(&slots[slot].columns, columns)) {
-    fold_outside(bias, p, inside, eq_constant(io, p->weights), rows, columns);
-    slots[slot] = (outside_bias){true, *rows, *columns};
+  int32_t *bias = (int32_t *)m->io->scratch + (size_t)slot * (size_t)p->input[C];
+  if (!is_known(&m->slots[slot], rows, columns)) {
+    fold_outside(bias, p, inside, m->weights, rows, columns);
+    m->slots[slot] = (outside_bias){true, {rows->lo, rows->hi}, {columns->lo, columns->hi}};
   }
   return bias;
 }
 
-/* What the kernel requantizes with. */
-static eq_linear_s8 linear_of(const eq_step_io *io, const eq_depthwise_conv2d_params *p, const int32_t *bias) {
-  return (eq_linear_s8){
-      .bias = bias,
-      .multipliers = eq_constant(io, p->multipliers),
-      .shifts = eq_constant(io, p->shifts),
-      .weights_zero = p->weights_zero,
-      .zero = p->output_zero,
-      .act_min = p->act_min,
-      .act_max = p->act_max,
-      .mode = p->mode,
-  };
-}
-
 /* Whole windows of an image whose rows are `line` bytes long; how many is left open. */
-static eq_depthwise_window window_of(const eq_step_io *io, const eq_depthwise_conv2d_params *p, size_t line) {
+static eq_depthwise_window window_of(const block_maker *m, size_t line) {
+  const eq_depthwise_conv2d_params *p = m->p;
   const size_t channels = (size_t)p->input[C];
   const size_t weights_bytes = (size_t)p->kernel[0] * (size_t)p->kernel[1] * channels;
-  const uint8_t *weights = eq_constant(io, p->weights);
   return (eq_depthwise_window){
       .rows = p->kernel[0],
       .columns = p->kernel[1],
@@ -144,28 +143,29 @@ static eq_depthwise_window window_of(const eq_step_io *io, const eq_depthwise_co
       .w_row = (size_t)p->kernel[1] * channels,
       .w_column = channels,
       .out_line = (size_t)p->output[W] * channels,
-      .chains = p->weights.bytes == weights_bytes ? NULL : weights + weights_bytes,
+      .chains = p->weights.bytes == weights_bytes ? NULL : (const uint8_t *)m->weights + weights_bytes,
   };
 }
 
 /* A block of output pixels whose windows leave the image alike. */
-static void run_block(const eq_step_io *io, const eq_depthwise_conv2d_params *p, int8_t *out, const int8_t *image,
-                      const span *rows, const span *columns, const int32_t *bias) {
+static void run_block(block_maker *m, int8_t *out, const int8_t *image, const span *rows, const span *columns,
+                      uint32_t slot) {
+  const eq_depthwise_conv2d_params *p = m->p;
   const size_t channels = (size_t)p->input[C], line = (size_t)p->input[W] * channels;
-  const int8_t *weights = eq_constant(io, p->weights);
-  const eq_linear_s8 linear = linear_of(io, p, bias);
-  eq_depthwise_window window = window_of(io, p, line);
-  window.lines = rows->to - rows->from;
-  window.pixels = columns->to - columns->from;
-  window.rows = rows->hi - rows->lo;
-  window.columns = columns->hi - columns->lo;
-  if (window.rows > 0 && window.columns > 0) {
+  const int8_t *weights = m->weights;
+  eq_depthwise_window *window = &m->window;
+  m->linear.bias = bias_of(m, slot, rows, columns);
+  window->lines = rows->to - rows->from;
+  window->pixels = columns->to - columns->from;
+  window->rows = rows->hi - rows->lo;
+  window->columns = columns->hi - columns->lo;
+  if (window->rows > 0 && window->columns > 0) {
     image += (size_t)(rows->first + rows->lo * p->dilation[0]) * line;
     image += (size_t)(columns->first + columns->lo * p->dilation[1]) * channels;
-    weights += (size_t)rows->lo * window.w_row + (size_t)columns->lo * channels;
+    weights += (size_t)rows->lo * window->w_row + (size_t)columns->lo * channels;
   }
-  out += (size_t)rows->from * window.out_line + (size_t)columns->from * channels;
-  io->kernels->depthwise_s8(out, image, weights, p->input[C], &window, &linear);
+  out += (size_t)rows->from * window->out_line + (size_t)columns->from * channels;
+  m->io->kernels->depthwise_s8(out, image, weights, p->input[C], window, &m->linear);
 }
 
 /* Pixels along one axis from the first tap of the first of `n` windows to the last tap of the last. */
@@ -191,8 +191,9 @@ static int32_t band_lines(const eq_step_io *io, const eq_depthwise_conv2d_params
 }
 
 /* Output lines from .. to of an image, through a copy of a band of it that has the padding in place. */
-static void run_band(const eq_step_io *io, const eq_depthwise_conv2d_params *p, int8_t *out, const int8_t *image,
-                     int32_t from, int32_t to) {
+static void run_band(block_maker *m, int8_t *out, const int8_t *image, int32_t from, int32_t to) {
+  const eq_step_io *io = m->io;
+  const eq_depthwise_conv2d_params *p = m->p;
   const size_t pixel = (size_t)p->input[C], image_line = (size_t)p->input[W] * pixel;
   const size_t line = (size_t)reach(p, 1, p->output[W]) * pixel;
   const int32_t left = eq_max32(p->padding[1], 0), skipped = left - p->padding[1];
@@ -214,12 +215,11 @@ static void run_band(const eq_step_io *io, const eq_depthwise_conv2d_params *p, 
   const int8_t *source = image;
   if (present > 0 && inside > 0) source += (size_t)(first + above) * image_line + (size_t)skipped * pixel;
   io->kernels->pad_rows_u8(io->scratch, (const uint8_t *)source, &padded);
-  const eq_linear_s8 linear = linear_of(io, p, eq_constant(io, p->bias));
-  eq_depthwise_window window = window_of(io, p, line);
-  window.lines = to - from;
-  window.pixels = p->output[W];
-  io->kernels->depthwise_s8(out + (size_t)from * window.out_line, io->scratch, eq_constant(io, p->weights), p->input[C],
-                            &window, &linear);
+  m->window = window_of(m, line);
+  m->window.lines = to - from;
+  m->window.pixels = p->output[W];
+  io->kernels->depthwise_s8(out + (size_t)from * m->window.out_line, io->scratch, m->weights, p->input[C], &m->window,
+                            &m->linear);
 }
 
 void eq_op_depthwise_conv2d(const eq_step_io *io, const eq_depthwise_conv2d_params *p) {
@@ -231,8 +231,23 @@ void eq_op_depthwise_conv2d(const eq_step_io *io, const eq_depthwise_conv2d_para
   const uintptr_t written = (uintptr_t)out, read = (uintptr_t)image;
   const size_t images = (size_t)p->output[N];
   const bool apart = written + images * out_bytes <= read || read + images * in_bytes <= written;
-  outside_bias slots[BIASES];
-  for (int i = 0; i < BIASES; i++) slots[i].known = false;
+  block_maker m = {
+      .io = io,
+      .p = p,
+      .weights = eq_constant(io, p->weights),
+      .linear =
+          {
+              .bias = eq_constant(io, p->bias),
+              .multipliers = eq_constant(io, p->multipliers),
+              .shifts = eq_constant(io, p->shifts),
+              .weights_zero = p->weights_zero,
+              .zero = p->output_zero,
+              .act_min = p->act_min,
+              .act_max = p->act_max,
+              .mode = p->mode,
+          },
+  };
+  m.window = window_of(&m, (size_t)p->input[W] * (size_t)p->input[C]);
   const uint32_t fitting = io->scratch_bytes / (4 * (uint32_t)p->input[C]);
   const uint32_t last_slot = fitting >= BIASES ? BIASES - 1 : fitting == 0 ? 0 : fitting - 1;
   const int32_t band = band_lines(io, p);
@@ -240,7 +255,7 @@ void eq_op_depthwise_conv2d(const eq_step_io *io, const eq_depthwise_conv2d_para
   eq_share(io, p->output[H], 1, &from, &to); /* lines of every image */
   for (int32_t n = 0; n < p->output[N]; n++, image += in_bytes, out += out_bytes) {
     if (apart && band > 0) {
-      for (int32_t y = from; y < to; y += band) run_band(io, p, out, image, y, eq_min32(y + band, to));
+      for (int32_t y = from; y < to; y += band) run_band(&m, out, image, y, eq_min32(y + band, to));
       continue;
     }
     span rows;
@@ -251,7 +266,7 @@ void eq_op_depthwise_conv2d(const eq_step_io *io, const eq_depthwise_conv2d_para
       uint32_t slot = 0;
       for (int32_t x = 0; x < p->output[W]; x = columns.to) {
         columns = find_span(x, p, 1);
-        run_block(io, p, out, image, &rows, &columns, bias_of(io, p, slots, slot, &rows, &columns));
+        run_block(&m, out, image, &rows, &columns, slot);
         if (slot < last_slot) slot++;
       }
     }

@@ -126,7 +126,7 @@ void eq_run_strips(const eq_step_io *io, const eq_conv2d_params *p, const eq_str
 
 /* Copy `count` runs of at most 16 bytes, `step` bytes apart, one after the other. Up to 15 bytes more are read and written. */
 static inline int8_t *copy_short_runs(int8_t *to, const int8_t *from, int32_t count, size_t step, size_t bytes) {
-  for (int32_t i = 0; i < count; i++, to += bytes, from += step) memcpy(to, from, EQ_RUN);
+  for (int32_t i = 0; i < count; i++, to += bytes, from += step) eq_copy16(to, from);
   return to;
 }
 
@@ -134,7 +134,7 @@ static inline int8_t *copy_short_runs(int8_t *to, const int8_t *from, int32_t co
 static int8_t *copy_runs(int8_t *to, const int8_t *from, int32_t count, size_t step, size_t bytes) {
   if (bytes <= EQ_RUN) return copy_short_runs(to, from, count, step, bytes);
   for (int32_t i = 0; i < count; i++, to += bytes, from += step) {
-    for (size_t at = 0; at < bytes; at += EQ_RUN) memcpy(to + at, from + at, EQ_RUN);
+    for (size_t at = 0; at < bytes; at += EQ_RUN) eq_copy16(to + at, from + at);
   }
   return to;
 }
