@@ -21,29 +21,30 @@ typedef struct product {
 } product;
 
 /* One input of each row and channel: r0 and r1 are x0 and x1, r2 is w, r3 is k, r4 to r6 and r7 to r9 the sums of the rows.
- * With r10 to r12 for operands and lr for the end, no register is left. */
-#define ROWS                 \
-  "ldrsb r10, [r0], #1\n\t" \
-  "ldrsb r11, [r1], #1\n\t"
-#define FIRST_CHANNEL          \
-  "ldrsb r12, [r2], #1\n\t"    \
-  "mla r4, r10, r12, r4\n\t"   \
-  "mla r7, r11, r12, r7\n\t"
-#define SECOND_CHANNEL         \
-  "ldrsb r12, [r2, r3]\n\t"    \
+ * With r10 to r12 and lr for operands, no register is left; the end waits on the stack. Loads that follow each other take
+ * one cycle but the first. */
+#define ROWS                  \
+  "ldrsb r10, [r0], #1\n\t"   \
+  "ldrsb r11, [r1], #1\n\t"   \
+  "ldrsb r12, [r2, r3]\n\t"
+#define FIRST_CHANNEL "ldrsb lr, [r2], #1\n\t"
+#define THIRD_CHANNEL "ldrsb lr, [r2, r3, lsl #1]\n\t"
+#define SECOND_PRODUCTS        \
   "mla r5, r10, r12, r5\n\t"   \
   "mla r8, r11, r12, r8\n\t"
-#define THIRD_CHANNEL                 \
-  "ldrsb r12, [r2, r3, lsl #1]\n\t"   \
-  "mla r6, r10, r12, r6\n\t"          \
-  "mla r9, r11, r12, r9\n\t"
+#define FIRST_PRODUCTS        \
+  "mla r4, r10, lr, r4\n\t"   \
+  "mla r7, r11, lr, r7\n\t"
+#define THIRD_PRODUCTS        \
+  "mla r6, r10, lr, r6\n\t"   \
+  "mla r9, r11, lr, r9\n\t"
 
 #define LOAD_2X3                 \
   "ldm r10!, {r4, r5, r6}\n\t"   \
   "mov r7, r4\n\t"               \
   "mov r8, r5\n\t"               \
   "mov r9, r6\n\t"
-#define STEP_2X3 ROWS SECOND_CHANNEL THIRD_CHANNEL FIRST_CHANNEL
+#define STEP_2X3 ROWS THIRD_CHANNEL SECOND_PRODUCTS THIRD_PRODUCTS FIRST_CHANNEL FIRST_PRODUCTS
 #define STORE_2X3                 \
   "strd r4, r5, [r10]\n\t"        \
   "str r6, [r10, #8]\n\t"         \
@@ -57,7 +58,7 @@ typedef struct product {
   "ldm r10!, {r4, r5}\n\t"   \
   "mov r7, r4\n\t"           \
   "mov r8, r5\n\t"
-#define STEP_2X2 ROWS SECOND_CHANNEL FIRST_CHANNEL
+#define STEP_2X2 ROWS FIRST_CHANNEL SECOND_PRODUCTS FIRST_PRODUCTS
 #define STORE_2X2                 \
   "strd r4, r5, [r10]\n\t"        \
   "strd r7, r8, [r10, #64]\n\t"   \
@@ -69,13 +70,13 @@ typedef struct product {
 #define LOAD_1X4 "ldm r10!, {r4-r7}\n\t"
 #define STEP_1X4                     \
   "ldrsb r10, [r0], #1\n\t"          \
-  "ldrsb r12, [r2, r3]\n\t"          \
-  "mla r5, r10, r12, r5\n\t"         \
-  "ldrsb r12, [r2, r3, lsl #1]\n\t"  \
-  "mla r6, r10, r12, r6\n\t"         \
-  "ldrsb r12, [r2, r1]\n\t"          \
-  "mla r7, r10, r12, r7\n\t"         \
+  "ldrsb r8, [r2, r3]\n\t"           \
+  "ldrsb r9, [r2, r3, lsl #1]\n\t"   \
+  "ldrsb r11, [r2, r1]\n\t"          \
   "ldrsb r12, [r2], #1\n\t"          \
+  "mla r5, r10, r8, r5\n\t"          \
+  "mla r6, r10, r9, r6\n\t"          \
+  "mla r7, r10, r11, r7\n\t"         \
   "mla r4, r10, r12, r4\n\t"
 #define STORE_1X4                \
   "strd r4, r5, [r10]\n\t"       \
@@ -84,37 +85,43 @@ typedef struct product {
   "add r2, r2, r1\n\t"
 
 /* Assembly, since compilers spill in these loops. */
-#define PRODUCTS(name, load, step, store)                                                     \
+#define PRODUCTS(name, load, step, store)                                               \
   static __attribute__((naked, noinline)) void name(__attribute__((unused)) product *p) { \
     __asm__(                                                                            \
         "push {r0, r4-r11, lr}\n\t"                                                     \
-        "ldr lr, [r0, #20]\n\t"                                                         \
+        "ldr r4, [r0, #20]\n\t"                                                         \
+        "push {r4}\n\t"                                                                 \
         "ldm r0, {r0-r3}\n\t"                                                           \
         "1:\n\t"                                                                        \
-        "ldr r12, [sp]\n\t"                                                             \
+        "ldr r12, [sp, #4]\n\t"                                                         \
         "ldr r10, [r12, #32]\n\t" load                                                  \
         "str r10, [r12, #32]\n\t"                                                       \
-        "b 3f\n\t"                                                                      \
+        "ldr r12, [r12, #16]\n\t"                                                       \
+        "cmp r0, r12\n\t"                                                               \
+        "beq 3f\n\t"                                                                    \
         "2:\n\t" step                                                                   \
-        "3:\n\t"                                                                        \
-        "ldr r12, [sp]\n\t"                                                             \
+        "ldr r12, [sp, #4]\n\t"                                                         \
         "ldr r12, [r12, #16]\n\t"                                                       \
         "cmp r0, r12\n\t"                                                               \
         "bne 2b\n\t"                                                                    \
-        "cmp r0, lr\n\t"                                                                \
+        "3:\n\t"                                                                        \
+        "ldr r12, [sp]\n\t"                                                             \
+        "cmp r0, r12\n\t"                                                               \
         "beq 5f\n\t"                                                                    \
         "4:\n\t"                                                                        \
         ".rept 8\n\t" step ".endr\n\t"                                                  \
-        "cmp r0, lr\n\t"                                                                \
+        "ldr r12, [sp]\n\t"                                                             \
+        "cmp r0, r12\n\t"                                                               \
         "bne 4b\n\t"                                                                    \
         "5:\n\t"                                                                        \
-        "ldr r12, [sp]\n\t"                                                             \
+        "ldr r12, [sp, #4]\n\t"                                                         \
         "ldrd r10, r11, [r12, #24]\n\t"                                                 \
         store                                                                           \
         "subs r0, r0, r3\n\t"                                                           \
         "subs r11, #1\n\t"                                                              \
         "strd r10, r11, [r12, #24]\n\t"                                                 \
         "bne 1b\n\t"                                                                    \
+        "pop {r4}\n\t"                                                                  \
         "pop {r0, r4-r11, pc}");                                                        \
   }
 PRODUCTS(multiply_2x3, LOAD_2X3, STEP_2X3, STORE_2X3)
