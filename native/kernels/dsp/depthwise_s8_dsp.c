@@ -41,9 +41,9 @@ static void widen(eq_taps_dsp *taps, int32_t count, const int8_t *w) {
   for (int32_t c = 0; c < LANES; c++) last[c] = (int16_t)last[c] & 0xFFFF;
 }
 
-/* Sums of up to four pixels for a window of any number of taps: none, or so many that `taps` is made for some at a time. */
-static void sum_others(int32_t *sums, const int8_t *x, const int8_t *w, const eq_depthwise_window *window,
-                       eq_taps_dsp *taps, int32_t pixels) {
+/* Sums of up to four pixels for a window of any number of taps, `taps` being made for some at a time. */
+static void sum(int32_t *sums, const int8_t *x, const int8_t *w, const eq_depthwise_window *window,
+                eq_taps_dsp *taps, int32_t pixels) {
   static const int32_t zeros[LANES];
   const int32_t count = window->rows * window->columns, *const bias = taps->bias;
   place at = {0, 0, 0};
@@ -54,10 +54,41 @@ static void sum_others(int32_t *sums, const int8_t *x, const int8_t *w, const eq
     int32_t more[LANES * PIXELS] = {0};
     at = find_taps(taps, at, some, window);
     widen(taps, some, w);
-    eq_sum_taps_dsp(more, x, taps, pixels);
+    eq_run_taps_dsp(more, x, taps, pixels);
     for (int32_t i = 0; i < LANES * PIXELS; i++) sums[i] = eq_add32(sums[i], more[i]);
   }
   taps->bias = bias;
+}
+
+/* Any window, bounds and constants, a few pixels at a time. */
+static __attribute__((noinline)) void run_slowly(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels,
+                                                 const eq_depthwise_window *window, const eq_linear_s8 *linear,
+                                                 eq_taps_dsp *taps, int32_t first) {
+  int32_t sums[LANES * PIXELS];
+  eq_tile_dsp tile = {.sums = sums, .multipliers = linear->multipliers + first, .shifts = linear->shifts + first, .n = LANES};
+  taps->end = EQ_TAPS_SUM;
+  for (int32_t line = 0; line < window->lines; line++) {
+    const int8_t *from = x + (size_t)line * window->x_line;
+    int8_t *to = out + (size_t)line * window->out_line;
+    for (int32_t left = window->pixels; left > 0; left -= PIXELS) {
+      const int32_t pixels = eq_min32(left, PIXELS);
+      sum(sums, from, w, window, taps, pixels);
+      eq_requant_tile_dsp(to, (size_t)channels, &tile, pixels, first, linear, NULL);
+      from += PIXELS * window->x_pixel;
+      to += PIXELS * (size_t)channels;
+    }
+  }
+}
+
+/* What the loop needs to know of four channels. */
+static void set_channels(eq_taps_dsp *taps, const eq_linear_s8 *linear, int32_t first) {
+  const int32_t *m = linear->multipliers + first, most = taps->end == EQ_TAPS_SINGLE ? -1 : 0;
+  const int8_t *shifts = linear->shifts + first;
+  taps->bias = linear->bias + first;
+  for (int32_t c = 0; c < LANES; c++) {
+    taps->scales[c].multiplier = m[c];
+    taps->scales[c].e = most - shifts[c];
+  }
 }
 
 void eq_depthwise_s8_dsp(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels, const eq_depthwise_window *window,
@@ -66,35 +97,27 @@ void eq_depthwise_s8_dsp(int8_t *out, const int8_t *x, const int8_t *w, int32_t 
     eq_depthwise_s8_scalar(out, x, w, channels, window, linear);
     return;
   }
+  if (window->pixels == 0) return;
   const int32_t count = window->rows * window->columns;
-  const bool at_once = count > 0 && count <= TAPS;
-  eq_scale_dsp *const scale = eq_is_fast_dsp(linear, channels, count) ? eq_scale_of_dsp(linear) : NULL;
-  int32_t sums[LANES * PIXELS];
-  eq_tile_dsp tile = {.sums = sums, .zero = linear->zero, .n = LANES};
+  const bool fast = count > 0 && count <= TAPS && linear->act_min == INT8_MIN && linear->act_max == INT8_MAX &&
+                    eq_is_fast_dsp(linear, channels, count);
   eq_taps_dsp taps;
-  if (at_once) find_taps(&taps, (place){0, 0, 0}, count, window);
+  taps.end = eq_mode(linear->mode) == EQ_MODE_DOUBLE ? EQ_TAPS_DOUBLE : EQ_TAPS_SINGLE; /* powers of two as well */
+  taps.zero = linear->zero;
+  taps.out_pixel = (size_t)channels;
+  if (fast) find_taps(&taps, (place){0, 0, 0}, count, window);
   for (int32_t c = 0; c < channels; c += LANES) {
     const int32_t first = eq_min32(c, channels - LANES); /* the last ones with some of those before, made once more */
-    tile.multipliers = linear->multipliers + first;
-    tile.shifts = linear->shifts + first;
-    taps.bias = linear->bias + first;
-    if (at_once) widen(&taps, count, w + first);
-    for (int32_t line = 0; line < window->lines; line++) {
-      const int8_t *from = x + (size_t)line * window->x_line + first;
-      int8_t *to = out + (size_t)line * window->out_line + first;
-      eq_set_rows_dsp(&tile, eq_min32(window->pixels, PIXELS), (size_t)channels);
-      for (int32_t left = window->pixels; left > 0; left -= PIXELS) {
-        const int32_t pixels = eq_min32(left, PIXELS);
-        if (at_once) {
-          eq_sum_taps_dsp(sums, from, &taps, pixels);
-        } else {
-          sum_others(sums, from, w + first, window, &taps, pixels);
-        }
-        if (pixels < PIXELS) eq_set_rows_dsp(&tile, pixels, (size_t)channels);
-        eq_requant_tile_dsp(to, (size_t)channels, &tile, pixels, first, linear, scale);
-        from += PIXELS * window->x_pixel;
-        to += PIXELS * (size_t)channels;
-      }
+    set_channels(&taps, linear, first);
+    if (!fast) {
+      run_slowly(out + first, x + first, w + first, channels, window, linear, &taps, first);
+      continue;
+    }
+    widen(&taps, count, w + first);
+    const int8_t *from = x + first;
+    int8_t *to = out + first;
+    for (int32_t line = window->lines; line > 0; line--, from += window->x_line, to += window->out_line) {
+      eq_run_taps_dsp(to, from, &taps, window->pixels);
     }
   }
 }

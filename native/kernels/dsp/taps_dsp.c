@@ -24,17 +24,60 @@
   LINE("smlad r6, r1, r10, r6")         \
   LINE("smlad r7, r2, r11, r7")
 
-/* lr is sums. On the stack: the pairs, the code of the first one that there is, pixels, x_pixel, bias. */
-NAKED void eq_sum_taps_dsp(int32_t *sums, const int8_t *x, const eq_taps_dsp *taps, int32_t pixels) {
+#define DOUBLE_CODE(x, m, e)             \
+  LINE("lsl " x ", " x ", #1")             \
+  LINE("smmulr " x ", " x ", " m)          \
+  LINE("add " x ", " x ", " x ", asr #31") \
+  LINE("asrs " x ", " x ", " e)            \
+  LINE("adc " x ", " x ", r12")            \
+  LINE("ssat " x ", #8, " x)
+#define SINGLE_CODE(x, m, e)      \
+  LINE("smmul " x ", " x ", " m) \
+  LINE("asrs " x ", " x ", " e)  \
+  LINE("adc " x ", " x ", r12")  \
+  LINE("ssat " x ", #8, " x)
+
+/* Store a pixel's four codes and go on to the next one; r0 points to the scales, r12 is the zero point. */
+#define CODES(CODE)                     \
+  LINE("ldrd r12, r0, [sp, #24]")       \
+  LINE("ldmia.w r0!, {r1, r2, r8-r11}") \
+  CODE("r4", "r1", "r2")                \
+  LINE("ldrd r1, r2, [r0]")             \
+  CODE("r5", "r8", "r9")                \
+  CODE("r6", "r10", "r11")              \
+  CODE("r7", "r1", "r2")                \
+  LINE("ldr r1, [sp, #32]")             \
+  LINE("strb r5, [lr, #1]")             \
+  LINE("strb r6, [lr, #2]")             \
+  LINE("strb r7, [lr, #3]")             \
+  LINE("strb r4, [lr]")                 \
+  LINE("add lr, r1")
+
+/* lr is out. On the stack: the pairs, the code of the first one that there is, pixels, x_pixel, bias, the code behind the
+ * pairs, zero, the scales, out_pixel. */
+NAKED void eq_run_taps_dsp(void *out, const int8_t *x, const eq_taps_dsp *taps, int32_t pixels) {
   __asm__(
       LINE("push {r4-r11, lr}")
+      LINE("sub sp, #36")
       LINE("mov lr, r0")
-      LINE("ldmia r2!, {r5, r6, r7}")
+      LINE("ldmia r2!, {r5-r10}")
       LINE("movs r0, #52")
       LINE("adr.w r12, 3f")
       LINE("mls r4, r5, r0, r12")
-      LINE("mov r5, r3")
-      LINE("push {r2, r4, r5, r6, r7}")
+      LINE("adr.w r11, 4f")
+      LINE("cmp r8, #1")
+      LINE("blo 2f")
+      LINE("adr.w r11, 5f")
+      LINE("beq 2f")
+      LINE("adr.w r11, 6f")
+      "2:\n\t"
+      LINE("orr r11, #1")
+      LINE("add r0, r2, #32") /* behind the scales */
+      LINE("strd r0, r4, [sp]")
+      LINE("strd r3, r6, [sp, #8]")
+      LINE("strd r7, r11, [sp, #16]")
+      LINE("strd r9, r2, [sp, #24]")
+      LINE("str r10, [sp, #32]")
       LINE("mov r3, r1")
       "1:\n\t"
       LINE("ldrd r0, r12, [sp]")
@@ -44,16 +87,28 @@ NAKED void eq_sum_taps_dsp(int32_t *sums, const int8_t *x, const eq_taps_dsp *ta
       ".balign 4\n\t"
       PAIR PAIR PAIR PAIR PAIR
       "3:\n\t"
-      LINE("ldrd r1, r2, [sp, #8]")
+      LINE("ldr pc, [sp, #20]")
+      ".balign 4\n\t"
+      "4:\n\t"
       LINE("str r5, [lr, #16]")
       LINE("str r6, [lr, #32]")
       LINE("str r7, [lr, #48]")
       LINE("str r4, [lr], #4")
+      LINE("b 7f")
+      ".balign 4\n\t"
+      "5:\n\t"
+      CODES(DOUBLE_CODE)
+      LINE("b 7f")
+      ".balign 4\n\t"
+      "6:\n\t"
+      CODES(SINGLE_CODE)
+      "7:\n\t"
+      LINE("ldrd r1, r2, [sp, #8]")
       LINE("add r3, r2")
       LINE("subs r1, #1")
       LINE("str r1, [sp, #8]")
       LINE("bne 1b")
-      LINE("add sp, #20")
+      LINE("add sp, #36")
       LINE("pop {r4-r11, pc}"));
 }
 
@@ -62,8 +117,8 @@ NAKED void eq_widen_taps_dsp(eq_taps_dsp *taps, const int8_t *w) {
   __asm__(
       LINE("push {r4-r7}")
       LINE("ldr r12, [r0]")
-      LINE("add r3, r0, #132") /* of w in taps */
-      LINE("add r0, #12")
+      LINE("add r3, r0, #176") /* of w in taps */
+      LINE("add r0, #56")
       "1:\n\t"
       LINE("ldrd r4, r5, [r3], #8")
       LINE("add r0, #8")
@@ -82,6 +137,6 @@ NAKED void eq_widen_taps_dsp(eq_taps_dsp *taps, const int8_t *w) {
       LINE("bx lr"));
 }
 
-_Static_assert(offsetof(eq_taps_dsp, w) == 132 && offsetof(eq_taps_dsp, pairs) == 12 && sizeof(eq_tap_pair_dsp) == 24,
+_Static_assert(offsetof(eq_taps_dsp, scales) == 24 && offsetof(eq_taps_dsp, pairs) == 56 && offsetof(eq_taps_dsp, w) == 176 && sizeof(eq_tap_pair_dsp) == 24,
                "the assembly knows where these lie");
 #endif
