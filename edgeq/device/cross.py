@@ -65,7 +65,7 @@ def _zig(board: Board) -> Compiler:
         identity=f"zig {version_of((*command, 'version'))}",
         command=(*command, "cc"),
         compile_flags=(*(flag for flag in COMPILE_FLAGS if flag != _ZIG_IGNORES), "-fno-sanitize=undefined", *core),
-        executable_flags=(*core, "-nostdlib"),
+        executable_flags=core,  # what is freestanding has no libc, and compiler-rt is wanted
         library_flags=(),
     )
 

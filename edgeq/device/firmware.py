@@ -26,12 +26,12 @@ _BOOT_BYTES = 252  # of the RP2040's second stage, before its CRC (RP2040 datash
 
 @dataclass(frozen=True)
 class Firmware:
-    """Linked firmware: the file with symbols, the linker's map, and what flashing programs take."""
+    """Linked firmware: the file with symbols, the linker's map where it writes one, and what flashing programs take."""
 
     board: str
     compiler: str
     elf: bytes
-    map: str
+    map: str | None
     bin: bytes
     hex: str
     uf2: bytes | None
@@ -138,14 +138,15 @@ def _linked(
 ) -> Firmware:
     script, elf, listing = folder / "firmware.ld", folder / "firmware.elf", folder / "firmware.map"
     script.write_text(linker_script(board, slots=slots))
-    libraries = ["-lgcc"] if compiler.name == "gcc" else []
+    # zig links its own library of such functions, and writes no map
+    only_gcc = ["-lgcc", f"-Wl,-Map={listing}"] if compiler.name == "gcc" else []
     call_compiler(
         compiler,
         [
             *compiler.executable_flags,
-            *("-T", str(script), "-Wl,--gc-sections", f"-Wl,-Map={listing}"),
+            *("-T", str(script), "-Wl,--gc-sections"),
             *map(str, objects),
-            *libraries,
+            *only_gcc,
             *("-o", str(elf)),
         ],
         f"the firmware for {board.name}",
@@ -157,7 +158,7 @@ def _linked(
         board=board.name,
         compiler=compiler.identity,
         elf=linked,
-        map=listing.read_text(),
+        map=listing.read_text() if listing.exists() else None,
         bin=binary(image),
         hex=intel_hex(image),
         uf2=None if family is None else uf2(image, family),

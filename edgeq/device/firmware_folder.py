@@ -46,7 +46,9 @@ def build_firmware_folder(
         firmware = build_slots_firmware(board, key=key, toolchain=toolchain)
     else:
         firmware = build_firmware(board, plan, model, toolchain=toolchain)
-    forms = {"elf": firmware.elf, "bin": firmware.bin, "hex": firmware.hex.encode(), "map": firmware.map.encode()}
+    forms = {"elf": firmware.elf, "bin": firmware.bin, "hex": firmware.hex.encode()}
+    if firmware.map is not None:
+        forms["map"] = firmware.map.encode()
     if firmware.uf2 is not None:
         forms["uf2"] = firmware.uf2
     contents = {f"firmware.{suffix}": data for suffix, data in forms.items()}

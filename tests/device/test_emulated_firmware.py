@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from cli_calls import INT8, call
 from device.emulators import emulated
-from needs import needs_program
+from needs import needs_module, needs_program
 from shared_files import shared
 
 import edgeq
@@ -20,11 +20,11 @@ from edgeq.analysis.compare import random_inputs
 from edgeq.board import board_names, load_board
 from edgeq.device.cross import GCC
 from edgeq.device.device import connect
+from edgeq.device.emulated import EmulatedDevice
 from edgeq.device.emulator import Emulator
 from edgeq.errors import DeviceError, DoesNotFitError, ToolchainError, UsageError
 
 MACHINES = [name for name in board_names() if load_board(name).emulator_machine]
-STARTUP_INSTRUCTIONS = 20_000
 INT8_MODELS = ("kws_ref", "vww_96", "resnet8", "ad01", "hello_world", "micro_speech", "person_detect", "str_ww")
 
 
@@ -52,6 +52,20 @@ def test_a_machine_computes_the_twins_integers_step_by_step(name: str) -> None:
     assert 0 < profile.stack_bytes < load_board(name).stack_bytes
     assert profile.code_bytes > 0
     assert profile.runtime_bytes > 0
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["microbit", "mps2-an386", "mps3-an547"])
+def test_firmware_that_zig_compiled_computes_the_same(name: str) -> None:
+    needs_module("ziglang")
+    needs_program("qemu-system-arm")
+    model = edgeq.convert(INT8, board=name)
+    *_, codes = random_inputs(model.plan, count=3, seed=7)
+    expected = model.run_codes(codes, engine="reference", crcs=True)
+    with EmulatedDevice(load_board(name), toolchain="zig") as device:
+        device.load(model.plan, model.data)
+        found = device.run(codes, crcs=True)
+    assert found.step_crcs == expected.step_crcs
 
 
 @pytest.mark.slow
