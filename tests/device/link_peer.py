@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import ctypes
 import heapq
+import os
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
@@ -20,19 +21,19 @@ from edgeq.paths import native_dir
 PAGE_BYTES, SLOT_PAGES = 1024, 24
 SLOT_BYTES = PAGE_BYTES * SLOT_PAGES
 SPEED = 115200
+CHANGED = "EDGEQ_LINK_CHANGED"  # names the folder with mutants of native/link
 _REPLY_ROOM = 1 << 20
 _SOURCE = Path(__file__).parent.parent / "native/link_peer.c"
 
 
 @cache
-def _library(folder: str = "") -> ctypes.CDLL:
-    """Build the peer; with a folder, with that one's files of the same name in the place of native/link's."""
+def _library() -> ctypes.CDLL:
+    """Build the peer; from files of the folder CHANGED where it has some of the same names."""
     compiler = find_compiler(load_board("host"))
     root = native_dir()
+    changed = {path.name: path for path in Path(os.environ.get(CHANGED, "/nonexistent")).glob("*.c")}
     sources = [*root.glob("link/*.c"), *root.glob("store/*.c"), _SOURCE]
-    if folder:
-        changed = {path.name: path for path in Path(folder).glob("*.c")}
-        sources = [changed.get(path.name, path) for path in sources]
+    sources = [changed.get(path.name, path) for path in sources]
     objects = [*library_objects(compiler), *compile_sources(compiler, sorted(sources), includes=native_includes())]
     library = ctypes.CDLL(str(link_library(compiler, objects, "link_peer.so")))
     library.peer_new.restype = ctypes.c_void_p
@@ -43,8 +44,8 @@ def _library(folder: str = "") -> ctypes.CDLL:
 class Peer:
     """A device: blank slots, or a model that is part of it."""
 
-    def __init__(self, model: bytes | None = None, *, folder: str = "") -> None:
-        self._library = _library(folder)
+    def __init__(self, model: bytes | None = None) -> None:
+        self._library = _library()
         self._peer = ctypes.c_void_p(self._library.peer_new())
         self._out = ctypes.create_string_buffer(_REPLY_ROOM)
         if model is not None:

@@ -121,7 +121,7 @@ def test_random_bytes_on_a_real_terminal_are_given_up_within_five_seconds() -> N
     transport = open_transport(os.ttyname(theirs))
     try:
         started = time.monotonic()
-        with pytest.raises(DeviceError, match="no edgeq device answered on /dev/pts/.*no frames"):
+        with pytest.raises(DeviceError, match=r"no edgeq device answered on /dev/pts/.*no frames"):
             LinkClient(transport).hello()
         assert time.monotonic() - started < SECONDS
     finally:
