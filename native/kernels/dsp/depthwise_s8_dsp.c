@@ -8,6 +8,7 @@
 eq_depthwise_s8_fn eq_depthwise_s8_scalar;
 
 enum { LANES = EQ_TAP_LANES_DSP, PIXELS = EQ_ROWS_DSP, TAPS = 2 * EQ_TAP_PAIRS_DSP };
+enum { PAIR_WORDS = sizeof(eq_tap_pair_dsp) / sizeof(size_t) };
 
 /* A tap, and how far it lies from the window's first one. */
 typedef struct place {
@@ -31,6 +32,30 @@ static place find_taps(eq_taps_dsp *to, place at, int32_t count, const eq_depthw
     to->w[i / 2][i % 2] = to->w[i / 2][1] = at.w;
   }
   return at;
+}
+
+/* The same for all taps of a window that has no more than TAPS. */
+static void find_window(eq_taps_dsp *to, const eq_depthwise_window *window) {
+  const int32_t count = window->rows * window->columns;
+  size_t *w = to->w[0], *x = to->pairs[0].x;
+  size_t to_next = 1; /* in size_t: from a pair's first tap to its second one, then to the next pair's first one */
+  to->n = (count + 1) / 2;
+  to->x_pixel = window->x_pixel;
+  for (int32_t row = 0; row < window->rows; row++) {
+    size_t x_at = (size_t)row * window->x_row, w_at = (size_t)row * window->w_row;
+    for (int32_t column = window->columns; column > 0; column--) {
+      *x = x_at;
+      *w++ = w_at;
+      x += to_next;
+      to_next = PAIR_WORDS - to_next;
+      x_at += window->x_column;
+      w_at += window->w_column;
+    }
+  }
+  if (count % 2 != 0) {
+    x[0] = x[-1];
+    w[0] = w[-1];
+  }
 }
 
 /* Widen weights; of a tap that pairs with itself the second one counts 0. */
@@ -105,7 +130,7 @@ void eq_depthwise_s8_dsp(int8_t *out, const int8_t *x, const int8_t *w, int32_t 
   taps.end = eq_mode(linear->mode) == EQ_MODE_DOUBLE ? EQ_TAPS_DOUBLE : EQ_TAPS_SINGLE; /* powers of two as well */
   taps.zero = linear->zero;
   taps.out_pixel = (size_t)channels;
-  if (fast) find_taps(&taps, (place){0, 0, 0}, count, window);
+  if (fast) find_window(&taps, window);
   for (int32_t c = 0; c < channels; c += LANES) {
     const int32_t first = eq_min32(c, channels - LANES); /* the last ones with some of those before, made once more */
     set_channels(&taps, linear, first);
