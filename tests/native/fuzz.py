@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""Fuzz the model loader under ASan and UBSan, then measure how much of it the inputs reach."""
+"""Fuzz the model loader or the link under ASan and UBSan, then measure how much of it the inputs reach."""
 
 from __future__ import annotations
 
@@ -16,17 +16,24 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from device.plans import program as small_program
+from link_corpus import write_link_corpus
 from make_corpus import MAX_BYTES, write_corpus, write_real_models
 
+from edgeq.format.write import write_model
 from edgeq.paths import native_dir
 
 HERE = Path(__file__).resolve().parent
 TARGET = ("fuzz_model.c", "model_oracle.c", "fuzz_mutator.c")
+LINK_TARGET = ("fuzz_link.c", "link_peer.c")
+COVERED = {"model": "runtime/model.c", "link": "link/commands.c"}  # whose branches must be reached
 SANITIZE = ("-g", "-O2", "-fsanitize=address,undefined", "-fno-sanitize-recover=all")
 FUZZ = (*SANITIZE, "-fsanitize=fuzzer-no-link")
 LINK_FUZZ = (*SANITIZE, "-fsanitize=fuzzer")
 COVERAGE = ("-O1", "-fprofile-instr-generate", "-fcoverage-mapping", "-DSTANDALONE")
+QUICK = ("-DEQ_TEXT_INFERENCES=4",)  # of a text command: fuzzing is about bytes, not about inferences
 SECONDS_PER_INPUT = 5
 
 
@@ -34,6 +41,11 @@ def sources() -> list[Path]:
     """Return the files under test."""
     root = native_dir()
     return sorted([*root.glob("runtime/*.c"), *root.glob("ops/*.c"), *root.glob("kernels/**/*.c")])
+
+
+def link_sources() -> list[Path]:
+    """Return the files under test when that is the link."""
+    return [*sources(), *sorted([*native_dir().glob("link/*.c"), *native_dir().glob("store/*.c")])]
 
 
 def compiler() -> str:
@@ -65,8 +77,8 @@ def linked(program: Path, files: list[Path], flags: tuple[str, ...], link: tuple
     return program
 
 
-def fuzz_program(folder: Path, files: list[Path]) -> Path:
-    return linked(folder / "fuzz_model", files + [HERE / name for name in TARGET], FUZZ, LINK_FUZZ)
+def fuzz_program(folder: Path, files: list[Path], target: tuple[str, ...] = TARGET) -> Path:
+    return linked(folder / "fuzz", files + [HERE / name for name in target], (*FUZZ, *QUICK), LINK_FUZZ)
 
 
 def run_fuzzer(program: Path, found: Path, seeds: Path, *, seconds: int, seed: int) -> subprocess.CompletedProcess[str]:
@@ -79,9 +91,12 @@ def run_fuzzer(program: Path, found: Path, seeds: Path, *, seconds: int, seed: i
     )
 
 
-def branch_coverage(folder: Path, inputs: list[Path]) -> dict[str, tuple[int, int]]:
+def branch_coverage(
+    folder: Path, inputs: list[Path], files: list[Path], target: tuple[str, ...] = TARGET
+) -> dict[str, tuple[int, int]]:
     """Replay inputs; return (branches taken, branches) of every file of the library."""
-    program = linked(folder / "replay", [*sources(), HERE / TARGET[0], HERE / TARGET[1]], COVERAGE, COVERAGE[1:2])
+    parts = [HERE / target[0], HERE / target[1]]
+    program = linked(folder / "replay", [*files, *parts], (*COVERAGE, *QUICK), COVERAGE[1:2])
     profile = folder / "replay.profraw"
     environment = {**os.environ, "LLVM_PROFILE_FILE": str(profile) + ".%p"}
     for start in range(0, len(inputs), 500):
@@ -108,18 +123,39 @@ def _llvm(name: str) -> str:
     return found
 
 
+def model_seeds(folder: Path) -> str:
+    """Write what the loader's fuzzer begins with."""
+    return f"{write_corpus(folder / 'seeds')} seed files, {write_real_models(folder / 'real')} real models"
+
+
+def link_seeds(folder: Path) -> str:
+    """Write what the link's fuzzer begins with, and the model that its device holds."""
+    (folder / "real").mkdir()
+    small = small_program()
+    path = folder / "model.eqm"
+    path.write_bytes(write_model(small.plan))
+    os.environ["EDGEQ_FUZZ_MODEL"] = str(path)
+    inputs = sum(small.plan.values[port.value].bytes for port in small.plan.inputs)
+    return f"{write_link_corpus(folder / 'seeds', path.read_bytes(), inputs)} seed files"
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "--target", choices=sorted(COVERED), default="model", help="what to fuzz (default: %(default)s)"
+    )
     parser.add_argument("--seconds", type=int, default=60, help="how long to fuzz (default: %(default)s)")
-    parser.add_argument("--min-branch-coverage", type=float, default=0, help="percent of model.c that must be reached")
+    parser.add_argument("--min-branch-coverage", type=float, default=0, help="percent that must be reached")
     parser.add_argument("--seed", type=int, default=1, help="of the fuzzer's random numbers; 0 draws one")
     parser.add_argument("--corpus", type=Path, help="folder that keeps the inputs found from run to run")
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="edgeq-fuzz-") as name:
         folder = Path(name)
         seeds, found = folder / "seeds", options.corpus or folder / "found"
-        print(f"{write_corpus(seeds)} seed files, {write_real_models(folder / 'real')} real models", flush=True)
-        program = fuzz_program(folder, sources())
+        is_link = options.target == "link"
+        files, target = (link_sources(), LINK_TARGET) if is_link else (sources(), TARGET)
+        print(f"{link_seeds(folder) if is_link else model_seeds(folder)}", flush=True)
+        program = fuzz_program(folder, files, target)
         done = run_fuzzer(program, found, seeds, seconds=options.seconds, seed=options.seed)
         lines = done.stderr.splitlines()
         if done.returncode != 0:
@@ -132,12 +168,12 @@ def main() -> int:
             return 1
         print("\n".join(line for line in lines if line.startswith(("stat::", "Done"))))
         inputs = [*seeds.iterdir(), *found.iterdir(), *(folder / "real").iterdir()]
-        coverage = branch_coverage(folder, sorted(inputs))
+        coverage = branch_coverage(folder, sorted(inputs), files, target)
         for path, (taken, count) in sorted(coverage.items()):
             if count:
                 print(f"{100 * taken / count:6.1f} % of {count:4d} branches  {path}")
-        taken, count = coverage["runtime/model.c"]
-        print(f"{len(inputs)} inputs, no findings; model.c: {100 * taken / count:.1f} % of branches")
+        taken, count = coverage[COVERED[options.target]]
+        print(f"{len(inputs)} inputs, no findings; {COVERED[options.target]}: {100 * taken / count:.1f} % of branches")
         if 100 * taken / count < options.min_branch_coverage:
             print(f"less than the {options.min_branch_coverage} % asked for")
             return 1
