@@ -6,6 +6,8 @@ from __future__ import annotations
 import os
 import re
 import struct
+import subprocess
+import time
 from pathlib import Path
 
 import numpy as np
@@ -22,9 +24,11 @@ from edgeq.device.cross import GCC
 from edgeq.device.device import connect
 from edgeq.device.emulated import EmulatedDevice
 from edgeq.device.emulator import Emulator
+from edgeq.device.firmware import build_firmware
 from edgeq.errors import DeviceError, DoesNotFitError, ToolchainError, UsageError
 
 MACHINES = [name for name in board_names() if load_board(name).emulator_machine]
+STARTUP_INSTRUCTIONS = 20_000
 INT8_MODELS = ("kws_ref", "vww_96", "resnet8", "ad01", "hello_world", "micro_speech", "person_detect", "str_ww")
 
 
@@ -85,6 +89,23 @@ def test_every_model_that_fits_computes_the_twins_integers(name: str, model_name
         found = device.run(codes, crcs=True)
     assert found.step_crcs == expected.step_crcs
     assert all(np.array_equal(a, b) for a, b in zip(found.outputs, expected.outputs, strict=True))
+
+
+def test_the_start_takes_few_instructions(tmp_path: Path) -> None:
+    qemu, _ = needs_program("qemu-system-arm"), needs_program(GCC)
+    board = load_board("mps2-an386")
+    model = edgeq.convert(INT8, board=board.name)
+    kernel, log = tmp_path / "firmware.elf", tmp_path / "log"
+    kernel.write_bytes(build_firmware(board, model.plan, model.data).elf)
+    command = [qemu, "-machine", board.emulator_machine, "-display", "none", "-monitor", "none", "-serial", "null"]
+    command += ["-kernel", str(kernel), "-singlestep", "-d", "exec,nochain", "-D", str(log)]
+    with subprocess.Popen(command) as process:
+        seen, executed = -1, 0
+        while executed == 0 or seen != executed:  # until it sleeps
+            time.sleep(0.5)
+            seen, executed = executed, log.read_text().count("Trace ") if log.exists() else 0
+        process.kill()
+    assert 1_000 < executed < STARTUP_INSTRUCTIONS
 
 
 def test_run_shows_outputs_layers_and_memory_without_any_file(capsys: pytest.CaptureFixture[str]) -> None:
