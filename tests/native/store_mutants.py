@@ -51,15 +51,15 @@ BROKEN = [
      "flash->slot_bytes + eq_slot_header_bytes(flash) - flash->page_bytes - offset);"),
     ("slots.c", "return flash->write_bytes < 16 ? 16 : flash->write_bytes;", "return 16;"),
     ("slots.c", "EQ_BOOT_WORDS * word_stride(flash)", "word_stride(flash)"),
-    ("slots.c", "eq_fill(last, 0xFF, sizeof last);", "eq_fill(last, 0, sizeof last);"),
     ("signature.c", "return crypto_eddsa_check_equation(signature, key, reduced) == 0;", "return true;"),
     ("signature.c", "eq_copy(hashed + 64, message, n_bytes);", "eq_copy(hashed + 64, message, n_bytes - 1);"),
 ]  # fmt: skip
 
-# Mutants that no use can tell from the original, each with the reason.
+# Mutants that no use can tell from the original: file, what is left out and in which line's code, the reason.
 EQUIVALENT = {
-    ("slots.c", "EQ_WORD_TRIED + i) == 0", "only called while fewer words count as tried than there are"),
-}
+    ("store.c", "41: without !eq_slot_read", "a slot without a record does not start, so that the other one is tried; "
+     "and before a commit the record is erased, whose sequence of ones comes before any other"),
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

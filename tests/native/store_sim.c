@@ -48,6 +48,7 @@ static uint32_t seed = 1;
 static uint32_t unsteady_every, unsteady_reads;
 uint32_t sim_unsteady_at = UINT32_MAX;
 static const char *violation;
+static eq_status verdict = EQ_OK; /* of the driver, whatever it did */
 
 /* Copy what of an image is in use. */
 static void copy_image(image *to, const image *from) {
@@ -95,7 +96,7 @@ static eq_status sim_erase(const eq_flash *of, uint32_t offset) {
   }
   if (!cut || cut_mode != NOTHING) memset(now.programmed + offset / of->write_bytes, 0, page / of->write_bytes);
   if (cut) longjmp(power, 1);
-  return EQ_OK;
+  return verdict;
 }
 
 static eq_status sim_program(const eq_flash *of, uint32_t offset, const void *bytes, uint32_t n) {
@@ -119,7 +120,7 @@ static eq_status sim_program(const eq_flash *of, uint32_t offset, const void *by
     now.programmed[(offset + i) / unit] = !cut || touched;
     if (cut) longjmp(power, 1);
   }
-  return EQ_OK;
+  return verdict;
 }
 
 /* Set the geometry and the rules, fill the flash with what a chip may hold that was never erased, and start. */
@@ -132,8 +133,12 @@ eq_status sim_open(uint32_t page_bytes, uint32_t write_bytes, uint32_t slot_byte
   memset(now.programmed, 1, sizeof now.programmed);
   cut_at = sim_unsteady_at = UINT32_MAX;
   violation = NULL;
+  verdict = EQ_OK;
   return eq_store_init(&store, &flash, &rules);
 }
+
+/* Let the driver report a failure of what it does nevertheless. */
+void sim_complain(bool on) { verdict = on ? EQ_ERR_FLASH : EQ_OK; }
 
 /* Lose what is in RAM. */
 void sim_reset(void) {

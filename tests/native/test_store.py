@@ -200,8 +200,9 @@ def test_cells_that_cannot_be_programmed_are_noticed_and_their_page_begins_anew(
     assert sim.write(0, C.model[:256]) == ("EQ_OK", 256)
     cell = sim.payload_offset + 256 + 100
     value = C.model[256 + 100]
+    assert sim.write(256, C.model[256:320]) == ("EQ_OK", 320)
     sim.lib.sim_unsteady(cell, 1)
-    assert sim.write(256, C.model[256:]) == ("EQ_ERR_FLASH", 256)
+    assert sim.write(320, C.model[320:]) == ("EQ_ERR_FLASH", 256)
     sim.lib.sim_unsteady(2**32 - 1, 1)
     assert sim.write(256, C.model[256:]) == ("EQ_OK", len(C.model))
     assert sim.cells[cell] == value
@@ -229,6 +230,104 @@ def test_a_record_that_does_not_read_back_is_erased() -> None:
     sim.lib.sim_unsteady(2**32 - 1, 1)
     assert np.all(sim.cells[sim.slot_bytes :][:256] == 0xFF)
     assert sim.restart() == 0
+
+
+def test_a_header_area_that_is_not_erased_is_noticed() -> None:
+    sim = Sim()
+    sim.push(A)
+    sim.lib.sim_unsteady(sim.slot_bytes + 7, 1)
+    assert sim.begin(B.header) == "EQ_ERR_FLASH"
+    assert sim.write(0, B.model[:64]) == ("EQ_ERR_NO_UPDATE", 0)
+
+
+def test_what_the_driver_calls_a_failure_is_one_even_if_the_cells_look_right() -> None:
+    sim = Sim()
+    sim.lib.sim_complain(True)
+    assert sim.begin(A.header) == "EQ_ERR_FLASH"
+    sim.lib.sim_complain(False)
+    assert sim.begin(A.header) == "EQ_OK"
+    assert sim.write(0, A.model[:64]) == ("EQ_OK", 64)
+    sim.lib.sim_complain(True)
+    assert sim.write(64, A.model[64:128]) == ("EQ_ERR_FLASH", 0)
+    sim.lib.sim_complain(False)
+    assert sim.send(A) == "EQ_OK"
+    assert sim.restart() == 0
+    sim.lib.sim_complain(True)
+    assert sim.confirm() == "EQ_ERR_FLASH"
+
+
+def test_a_trial_that_cannot_be_counted_does_not_start() -> None:
+    sim = Sim()
+    assert sim.send(A) == "EQ_OK"
+    sim.lib.sim_complain(True)
+    assert sim.restart() == -1
+
+
+def test_a_damaged_model_shows_and_the_other_one_runs() -> None:
+    sim = Sim()
+    sim.push(A)
+    sim.push(B)
+    sim.cells[sim.slot_bytes + sim.payload_offset + 40] ^= 4
+    assert sim.slot(1).state == DAMAGED
+    assert sim.restart() == 0
+
+
+def test_a_damaged_record_shows_and_tells_nothing() -> None:
+    sim = Sim()
+    sim.push(A)
+    sim.cells[slot.offset_of("payload_bytes")] ^= 4
+    info = sim.slot(0)
+    assert (info.state, any(info.record), info.confirmed) == (DAMAGED, False, False)
+    other = bytearray(A.header)
+    other[0] ^= 1
+    sim.cells[:256] = list(with_crc(bytes(other)))  # some other record, whole
+    info = sim.slot(0)
+    assert (info.state, any(info.record)) == (EMPTY, False)
+
+
+def test_a_record_that_reads_unsteadily_does_not_start_even_if_no_other_model_is_there() -> None:
+    sim = Sim()
+    sim.push(A)
+    sim.push(B)
+    sim.cells[sim.payload_offset] ^= 1
+    sim.lib.sim_unsteady(sim.slot_bytes + slot.offset_of("key_id"), 2)
+    assert sim.restart() == -1
+
+
+def test_an_active_model_whose_record_decayed_is_sent_again() -> None:
+    sim = Sim()
+    sim.push(A)
+    assert sim.restart() == 0
+    sim.cells[slot.offset_of("signature")] ^= 1
+    assert sim.send(A) == "EQ_OK"
+    assert sim.restart() == 1
+
+
+def test_without_a_model_there_is_no_trial() -> None:
+    sim = Sim()
+    assert sim.restart() == -1
+    assert not sim.on_trial()
+
+
+def test_pages_of_any_size_hold_the_boot_words() -> None:
+    sim = Sim(page=288, unit=1)
+    for turn in range(4):
+        sim.push(sample(turn))
+    assert sim.restart() == 1
+    assert sim.violation is None
+
+
+class _Flash(ctypes.Structure):
+    _fields_ = (("base", ctypes.c_void_p), ("sizes", ctypes.c_uint32 * 3), ("functions", ctypes.c_void_p * 2))
+
+
+def test_flash_that_is_not_aligned_is_refused() -> None:
+    sim = Sim()
+    lib = simulator()
+    store = ctypes.create_string_buffer(512)
+    for shift, status in ((0, "EQ_OK"), (8, "EQ_ERR_FLASH")):
+        flash = _Flash(lib.sim_cells() + shift, (ctypes.c_uint32 * 3)(1024, 256, 4))
+        assert status_name(lib.eq_store_init(store, ctypes.byref(flash), ctypes.byref(sim._rules))) == status
 
 
 def test_sequences_wrap_around() -> None:

@@ -107,6 +107,12 @@ def test_a_header_with_the_flag_taken_off_is_refused() -> None:
     assert Sim(key=PUBLIC).begin(changed_header(SIGNED.header, flags=0)) == "EQ_ERR_SIGNATURE"
 
 
+def test_a_header_that_says_it_is_not_signed_is_refused_whatever_its_signature() -> None:
+    header = changed_header(SIGNED.header, flags=0)
+    header = changed_header(header, signature=KEY.sign(header[: slot.SIGNED_BYTES]))
+    assert Sim(key=PUBLIC).begin(header) == "EQ_ERR_SIGNATURE"
+
+
 def test_every_flipped_bit_of_a_signed_header_is_refused_with_its_crc_right_or_wrong() -> None:
     """But of the sequence, which the device sets and the signature therefore leaves out."""
     sim = Sim(key=PUBLIC)
