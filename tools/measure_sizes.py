@@ -29,8 +29,8 @@ from edgeq.board import Board, board_names, load_board
 from edgeq.compile.plan import Plan
 from edgeq.device.cross import defining, find_cross_compiler
 from edgeq.device.firmware import board_definitions, library_sources, own_sources
+from edgeq.device.firmware_source import fixed_model_source, linker_script
 from edgeq.device.toolchain import Compiler, call_compiler, native_includes
-from edgeq.emit.firmware import fixed_model_source, linker_script
 from edgeq.emit.kernel_tables import core_table
 from edgeq.errors import InternalError
 from edgeq.format.write import write_model

@@ -15,7 +15,7 @@ from edgeq.analysis.size_tables import ENTRY, KEPT, Section, SizeTable, size_tab
 from edgeq.analysis.stack import stack_bound
 from edgeq.board import Board, board_names, load_board
 from edgeq.compile.plan import ALIGNMENT, Plan
-from edgeq.emit.firmware import fixed_image, fixed_kernels, linker_script, step_runs
+from edgeq.device.firmware_source import fixed_image, fixed_kernels, linker_script, step_runs
 from edgeq.errors import DoesNotFitError, InternalError
 from edgeq.format.write import write_model
 from edgeq.ops.packing import layout_code

@@ -13,9 +13,9 @@ from edgeq.board import Board
 from edgeq.compile.plan import Plan
 from edgeq.device.emulator import Emulator
 from edgeq.device.firmware import Firmware, build_firmware
+from edgeq.device.firmware_source import fixed_image
 from edgeq.device.link.device import LinkDevice
 from edgeq.device.link.transport import open_transport
-from edgeq.emit.firmware import fixed_image
 from edgeq.errors import DeviceError, UsageError
 from edgeq.ir.result import Profile, RunResult
 

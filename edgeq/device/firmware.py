@@ -13,9 +13,9 @@ from edgeq.board import Board
 from edgeq.compile.plan import Plan
 from edgeq.device.cross import defining, find_cross_compiler
 from edgeq.device.elf import UF2_FAMILIES, binary, intel_hex, load_image, sections, uf2
+from edgeq.device.firmware_source import fixed_kernels, fixed_model_source, linker_script
 from edgeq.device.toolchain import Compiler, call_compiler, compile_sources, native_includes, native_sources
 from edgeq.emit.c_source import used_steps
-from edgeq.emit.firmware import fixed_kernels, fixed_model_source, linker_script
 from edgeq.emit.native_sources import needed_files
 from edgeq.errors import ToolchainError, UsageError
 from edgeq.paths import native_dir

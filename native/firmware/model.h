@@ -9,7 +9,7 @@
 void eq_attach_model(eq_device *device);
 
 /* The model that is part of the firmware: its file without names, what points into it, and memory of exactly its size.
- * The source is generated (edgeq/emit/firmware.py). */
+ * The source is generated (edgeq/device/firmware_source.py). */
 extern const eq_runner eq_fixed_runner;
 extern eq_step_result eq_fixed_results[];
 extern const uint32_t eq_fixed_result_count;

@@ -15,7 +15,7 @@ from edgeq.board import Board, board_names, load_board
 from edgeq.device.cross import GCC
 from edgeq.device.elf import UF2_FAMILIES, load_image, sections, uf2
 from edgeq.device.firmware import Firmware, boot_crc, build_firmware, build_slots_firmware
-from edgeq.emit.firmware import fixed_image
+from edgeq.device.firmware_source import fixed_image
 from edgeq.errors import ToolchainError, UsageError
 from edgeq.format import layout
 
