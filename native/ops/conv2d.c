@@ -152,41 +152,6 @@ static void run_packed_pointwise(const eq_step_io *io, const eq_conv2d_params *p
   }
 }
 
-/* The same when there are fewer pixels than a part would want: every pixel, but a share of the channels. */
-static void run_packed_channels(const eq_step_io *io, const eq_conv2d_params *p, int8_t *out, const int8_t *in,
-                                const int8_t *end, const int8_t *weights, const eq_linear_s8 *linear) {
-  const int32_t granule = eq_layout_of(io->layout).channels;
-  int32_t from, to;
-  eq_share(io, p->output[C], granule, &from, &to);
-  if (from == to) return;
-  eq_step_io whole = *io;
-  whole.part = whole.parts = 0;
-  eq_linear_s8 part = *linear;
-  part.bias += from;
-  part.multipliers += from;
-  part.shifts += from;
-  weights += (size_t)(from / granule) * eq_packed_group_bytes(io->layout, p->input[C]);
-  run_packed_pointwise(&whole, p, out + from, in, end, weights, to - from, &part);
-}
-
-/* This part's lines of a convolution with a window, group after group. */
-static void run_packed_windows(const eq_step_io *io, const eq_conv2d_params *p, int8_t *out, const int8_t *in,
-                               const int8_t *weights, const eq_linear_s8 *linear) {
-  const int32_t n = in_group(p, p->output[C]), k = (int32_t)depth(p);
-  const eq_strips strips = eq_strips_of(p, (uint32_t)k);
-  const size_t group_bytes = (size_t)eq_packed_bytes(io->layout, n, k);
-  eq_linear_s8 part = *linear;
-  for (int32_t group = 0; group < p->groups; group++) {
-    (strips.patches == 0 ? eq_run_strips : eq_run_patches)(io, p, &strips, out, in, weights, &part);
-    in += in_group(p, p->input[C]);
-    out += n;
-    weights += group_bytes;
-    part.bias += n;
-    part.multipliers += n;
-    part.shifts += n;
-  }
-}
-
 static eq_linear_s8 linear_of(const eq_step_io *io, const eq_conv2d_params *p) {
   return (eq_linear_s8){
       .bias = eq_constant(io, p->bias), .multipliers = eq_constant(io, p->multipliers),
@@ -234,29 +199,66 @@ static void advance(eq_linear_s8 *linear, const int8_t **weights, int32_t n, siz
   linear->shifts += n;
 }
 
-static void run_packed(const eq_step_io *io, const eq_conv2d_params *p) {
-  const int32_t n = in_group(p, p->output[C]);
+/* The byte behind a step's input. */
+static const int8_t *input_end(const eq_step_io *io, const eq_conv2d_params *p) {
+  return (const int8_t *)eq_in(io, 0) +
+         (size_t)p->input[N] * (size_t)p->input[H] * (size_t)p->input[W] * (size_t)p->input[C];
+}
+
+/* The kinds of packed convolutions are functions of their own that end the step: the variables of one do not lie on the
+ * stack below the kernels of another. */
+
+/* Windows: this part's lines, group after group. */
+static void run_packed_windows(const eq_step_io *io, const eq_conv2d_params *p) {
+  const int32_t n = in_group(p, p->output[C]), k = (int32_t)depth(p);
+  const eq_strips strips = eq_strips_of(p, (uint32_t)k);
+  const size_t group_bytes = (size_t)eq_packed_bytes(io->layout, n, k);
   eq_linear_s8 linear = linear_of(io, p);
-  const int8_t *weights = eq_constant(io, p->weights);
-  const int8_t *in = eq_in(io, 0);
+  const int8_t *weights = eq_constant(io, p->weights), *in = eq_in(io, 0);
   int8_t *out = eq_out(io, 0);
-  if (!is_pointwise(p)) {
-    run_packed_windows(io, p, out, in, weights, &linear);
-    return;
+  for (int32_t group = 0; group < p->groups; group++) {
+    (strips.patches == 0 ? eq_run_strips : eq_run_patches)(io, p, &strips, out, in, weights, &linear);
+    in += in_group(p, p->input[C]);
+    out += n;
+    advance(&linear, &weights, n, group_bytes);
   }
-  const int8_t *end = in + (size_t)p->input[N] * (size_t)p->input[H] * (size_t)p->input[W] * (size_t)p->input[C];
-  const uint32_t pixels = (uint32_t)(p->output[N] * p->output[H] * p->output[W]);
-  if (io->parts > 1 && p->groups == 1 && pixels < io->parts * PART_PIXELS) {
-    run_packed_channels(io, p, out, in, end, weights, &linear);
-    return;
-  }
+}
+
+/* Pixels, group after group. */
+static void run_packed_groups(const eq_step_io *io, const eq_conv2d_params *p) {
+  const int32_t n = in_group(p, p->output[C]);
   const size_t group_bytes = (size_t)eq_packed_bytes(io->layout, n, in_group(p, p->input[C]));
+  eq_linear_s8 linear = linear_of(io, p);
+  const int8_t *weights = eq_constant(io, p->weights), *in = eq_in(io, 0), *end = input_end(io, p);
+  int8_t *out = eq_out(io, 0);
   for (int32_t group = 0; group < p->groups; group++) {
     run_packed_pointwise(io, p, out, in, end, weights, n, &linear);
     in += in_group(p, p->input[C]);
     out += n;
     advance(&linear, &weights, n, group_bytes);
   }
+}
+
+/* Fewer pixels than a part would want, of one group: every pixel, but a share of the channels. */
+static void run_packed_channels(const eq_step_io *io, const eq_conv2d_params *p) {
+  const int32_t granule = eq_layout_of(io->layout).channels;
+  int32_t from, to;
+  eq_share(io, p->output[C], granule, &from, &to);
+  if (from == to) return;
+  eq_step_io whole = *io;
+  whole.part = whole.parts = 0;
+  eq_linear_s8 linear = linear_of(io, p);
+  const int8_t *weights = eq_constant(io, p->weights);
+  const size_t first_group = (size_t)(from / granule) * eq_packed_group_bytes(io->layout, p->input[C]);
+  advance(&linear, &weights, from, first_group);
+  run_packed_pointwise(&whole, p, (int8_t *)eq_out(io, 0) + from, eq_in(io, 0), input_end(io, p), weights, to - from,
+                       &linear);
+}
+
+static void run_packed(const eq_step_io *io, const eq_conv2d_params *p) {
+  const uint32_t pixels = (uint32_t)(p->output[N] * p->output[H] * p->output[W]);
+  const bool few = io->parts > 1 && p->groups == 1 && pixels < io->parts * PART_PIXELS;
+  (!is_pointwise(p) ? run_packed_windows : few ? run_packed_channels : run_packed_groups)(io, p);
 }
 
 static void run_row_major(const eq_step_io *io, const eq_conv2d_params *p) {
