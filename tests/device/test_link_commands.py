@@ -143,6 +143,15 @@ def test_a_repeated_run_runs_once_and_a_run_on_other_inputs_not_at_all() -> None
     assert peer.runs() == 2
 
 
+def test_steps_that_no_run_left_have_no_results() -> None:
+    small = program()
+    peer = Peer(small.model)
+    _run(peer, 1, _inputs(small), RunFlags.COUNTS)
+    for first, kept in ((0, 2), (1, 1), (2, 0), (3, 0), (100, 0), (0xFFFFFFFF, 0)):
+        reply = _ask(peer, Command.STEPS, struct.pack("<IH", first, 9))
+        assert (reply.status, len(reply.payload)) == (Status.OK, 4 + 12 * kept), first
+
+
 def test_a_board_gives_the_twins_integers_for_more_steps_than_it_keeps() -> None:
     model = load(DIGITS)
     assert len(model.plan.steps) > 3, "the peer keeps three"
