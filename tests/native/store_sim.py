@@ -109,7 +109,6 @@ def simulator(*, signed: bool = False) -> ctypes.CDLL:
     for name in ("sim_store", "sim_cells", "sim_model"):
         getattr(loaded, name).restype = ctypes.c_void_p
     loaded.sim_violation.restype = ctypes.c_char_p
-    library().eq_status_name.restype = ctypes.c_char_p
     return loaded
 
 
@@ -209,6 +208,7 @@ class Sim:
 def status_name(status: int) -> str:
     if status == WAS_CUT:
         return "cut"
+    library().eq_status_name.restype = ctypes.c_char_p
     return str(library().eq_status_name(status).decode())
 
 
