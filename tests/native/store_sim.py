@@ -89,7 +89,6 @@ def simulator(*, signed: bool = False) -> ctypes.CDLL:
         "-Wl,-Bsymbolic",
         "-Wall",
         "-Wextra",
-        "-Werror",
         f"-I{folder.parent}",
     ]
     flags += [f"-I{root}", f"-I{root}/include", "-include", str(HERE / "store_sim.h")]
