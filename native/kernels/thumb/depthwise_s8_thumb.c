@@ -1,28 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0
  * Depthwise convolution of int8 pixels: two neighbouring pixels of a channel under windows three taps wide, else one. */
 #if defined(__ARM_ARCH_6M__) || defined(__ARM_ARCH_8M_BASE__)
-#include "edgeq/fixed_point.h"
+#include "kernels/depthwise_tiles.h"
 #include "kernels/thumb/requant_thumb.h"
 
-enum { PIXELS = 2, MAX_ROWS = 3, MAX_COLUMNS = 3, INSTRUCTION = 2 /* bytes */ };
+enum { PIXELS = 2, MAX_ROWS = 3, INSTRUCTION = 2 /* bytes */ };
 _Static_assert(EQ_TILE == 16, "the assembly has the distance of the second pixel's sums");
-
-/* Inlined, these would all have their room on the stack at once. */
-#define OWN_FRAME __attribute__((noinline))
-
-/* What the assembly takes; it knows the offsets. */
-typedef struct taps {
-  const int8_t *x;
-  const int8_t *w;
-  size_t step;  /* from a tap to its right neighbour, of x and of w */
-  size_t x_row; /* from a tap to the one below it */
-  size_t w_row;
-  ptrdiff_t x_back; /* from behind the last row to the first one of the next channel */
-  ptrdiff_t w_back;
-  int32_t *sums; /* of the first pixel; those of the other lie EQ_TILE further on */
-  int32_t channels;
-  int32_t skipped; /* bytes of code of the rows that there are fewer than MAX_ROWS */
-} taps;
 
 /* r0 is x, r1 is w, r2 to r4 and r7 are no step to three, r8 and r9 the rows, r10 and r11 the sums. */
 #define NEXT_ROW         \
@@ -67,10 +50,10 @@ enum { TWO_INSTRUCTIONS = 21, ONE_INSTRUCTIONS = 4, ROW_INSTRUCTIONS = 2 };
 #define THREE_COLUMNS TAP("r2") TAP("r3") TAP("r4") NEXT_ROW
 
 #define SUMS(name, row, store_second)                                        \
-  static EQ_THUMB_FUNCTION void name(__attribute__((unused)) taps *t) {      \
+  static EQ_THUMB_FUNCTION void name(__attribute__((unused)) eq_taps *t) {   \
     __asm__(EQ_THUMB_BEGIN                                                   \
             "mov r12, r0\n\t"                                                \
-            "ldr r6, [r0, #36]\n\t"                                          \
+            "ldr r6, [r0, #44]\n\t"                                          \
             "adr r5, 2f\n\t"                                                 \
             "adds r5, r5, r6\n\t"                                            \
             "mov lr, r5\n\t"                                                 \
@@ -110,16 +93,11 @@ SUMS(sum_one_column, ONE_COLUMN, "")
 SUMS(sum_two_columns, TWO_COLUMNS, "")
 SUMS(sum_three_columns, THREE_COLUMNS, "")
 
-/* The sums of n channels of one pixel, or of PIXELS neighbouring ones, under a window of at most 3x3 taps. */
-static OWN_FRAME void sum_short(int32_t *sums, const int8_t *x, const int8_t *w, int32_t n,
-                                const eq_depthwise_window *window, int32_t pixels) {
-  const int32_t row = pixels == PIXELS ? TWO_INSTRUCTIONS : ONE_INSTRUCTIONS * window->columns + ROW_INSTRUCTIONS;
-  taps t = {
-      .x = x, .w = w, .step = window->x_column, .x_row = window->x_row, .w_row = window->w_row,
-      .x_back = 1 - window->rows * (ptrdiff_t)window->x_row, .w_back = 1 - window->rows * (ptrdiff_t)window->w_row,
-      .sums = sums, .channels = n, .skipped = (MAX_ROWS - window->rows) * row * INSTRUCTION,
-  };
-  if (pixels == PIXELS) {
+static EQ_OWN_FRAME void sum_short(const eq_tile *tile, const eq_depthwise_window *window, int32_t *sums) {
+  eq_taps t = eq_taps_of(tile, window, sums);
+  const int32_t row = tile->pixels == 1 ? ONE_INSTRUCTIONS * window->columns + ROW_INSTRUCTIONS : TWO_INSTRUCTIONS;
+  t.skipped = (MAX_ROWS - window->rows) * row * INSTRUCTION;
+  if (tile->pixels == PIXELS) {
     sum_two_pixels(&t);
   } else if (window->columns == 1) {
     sum_one_column(&t);
@@ -130,48 +108,22 @@ static OWN_FRAME void sum_short(int32_t *sums, const int8_t *x, const int8_t *w,
   }
 }
 
-/* The sums of n channels of one pixel under any window. */
-static OWN_FRAME void sum_any(int32_t *sums, const int8_t *x, const int8_t *w, int32_t n,
-                              const eq_depthwise_window *window, int32_t weights_zero) {
-  for (int32_t c = 0; c < n; c++, x++, w++) {
-    int32_t sum = 0;
-    for (int32_t row = 0; row < window->rows; row++) {
-      size_t x_at = (size_t)row * window->x_row, w_at = (size_t)row * window->w_row;
-      for (int32_t left = window->columns; left > 0; left--) {
-        sum += x[x_at] * (w[w_at] - weights_zero);
-        x_at += window->x_column;
-        w_at += window->w_column;
-      }
-    }
-    sums[c] = sum;
+static EQ_OWN_FRAME void run_tile(const eq_tile *tile, int32_t channels, const eq_depthwise_window *window,
+                                  const eq_linear_s8 *linear) {
+  int32_t sums[PIXELS * EQ_TILE];
+  if (tile->is_short) {
+    sum_short(tile, window, sums);
+  } else {
+    for (int32_t c = 0; c < tile->n; c++) sums[c] = 0;
+    eq_add_any_taps(sums, tile, window, linear->weights_zero);
   }
+  eq_requant_s8_thumb(tile->out, sums, tile->first, tile->n, linear);
+  if (tile->pixels == PIXELS) eq_requant_s8_thumb(tile->out + channels, sums + EQ_TILE, tile->first, tile->n, linear);
 }
 
 void eq_depthwise_s8_thumb(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels,
                            const eq_depthwise_window *window, const eq_linear_s8 *linear) {
-  const bool is_short = window->rows >= 1 && window->rows <= MAX_ROWS && window->columns >= 1 &&
-                        window->columns <= MAX_COLUMNS && window->x_column == window->w_column && linear->weights_zero == 0;
-  const bool has_two = is_short && window->columns == MAX_COLUMNS && window->x_pixel == window->x_column;
-  int32_t sums[PIXELS * EQ_TILE];
-  for (int32_t line = 0; line < window->lines; line++, x += window->x_line, out += window->out_line) {
-    const int8_t *first_tap = x;
-    int8_t *to = out;
-    for (int32_t left = window->pixels, pixels; left > 0; left -= pixels) {
-      pixels = has_two && left >= PIXELS ? PIXELS : 1;
-      const int32_t tile = pixels == PIXELS ? EQ_TILE : PIXELS * EQ_TILE;
-      for (int32_t first = 0; first < channels; first += tile) {
-        const int32_t n = eq_min32(channels - first, tile);
-        if (is_short) {
-          sum_short(sums, first_tap + first, w + first, n, window, pixels);
-        } else {
-          sum_any(sums, first_tap + first, w + first, n, window, linear->weights_zero);
-        }
-        eq_requant_s8_thumb(to + first, sums, first, n, linear);
-        if (pixels == PIXELS) eq_requant_s8_thumb(to + channels + first, sums + EQ_TILE, first, n, linear);
-      }
-      first_tap += (size_t)pixels * window->x_pixel;
-      to += (size_t)pixels * (size_t)channels;
-    }
-  }
+  const bool fits = window->columns == 3 && window->x_pixel == window->x_column;
+  eq_run_tiles(out, x, w, channels, window, linear, PIXELS, EQ_TILE, fits, run_tile);
 }
 #endif
