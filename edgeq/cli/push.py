@@ -34,6 +34,7 @@ def command(
     from edgeq.cli._link import open_link
     from edgeq.cli._model import open_model
     from edgeq.cli._output import progress, teller
+    from edgeq.device.fault import warn_of_fault
     from edgeq.device.keys import load_private_key
     from edgeq.device.link.device import LinkDevice
     from edgeq.device.link.protocol import Features
@@ -56,6 +57,7 @@ def command(
     signer = None if key is None else load_private_key(key)
     with open_link(port=port, serial_number=serial_number, board=board, tell=tell) as link:
         link.require_slots()
+        warn_of_fault(link.client)
         if link.hello.features & Features.SIGNED and signer is None:
             raise UsageError(f"{link.url} takes signed models only", hint="sign with --key FILE, see edgeq keys")
         profile = load_board(link.hello.board)

@@ -157,6 +157,18 @@ def test_push_leaves_a_model_on_trial_when_asked(make: Make, model: Path, capsys
     assert f"edgeq slots --port {device.path} --confirm keeps it" in capsys.readouterr().out
 
 
+def test_push_tells_of_a_stored_fault_and_leaves_it_there(
+    make: Make, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    device = make(**_running(fault=fault_record(step=3, tensor=7)))
+    assert call("push", model, "--port", device.path) == 0
+    shown = capsys.readouterr()
+    assert "the device failed in step 3, tensor 7" in shown.err
+    assert f"edgeq slots --port {device.path} --clear-fault" in shown.err
+    assert "slot 1 is confirmed" in shown.out
+    assert device.fault != b""
+
+
 def test_pushing_the_model_that_runs_changes_nothing(
     make: Make, model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

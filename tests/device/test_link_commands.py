@@ -181,14 +181,15 @@ def test_noise_changes_no_integer() -> None:
     assert there.hits + back.hits > 50
 
 
-def test_counts_of_an_emulator_are_instructions() -> None:
+@pytest.mark.parametrize(("rate", "expected"), [(31.25e6, 31250.0), (1e6 / 3, 333.0)])
+def test_counts_of_an_emulator_are_whole_instructions(rate: float, expected: float) -> None:
     small = program()
-    with LinkDevice(HOST, Line(Peer(small.model).feed), instructions_per_second=31.25e6) as device:
+    with LinkDevice(HOST, Line(Peer(small.model).feed), instructions_per_second=rate) as device:
         device.load(small.plan, small.model)
         profile = device.profile(small.samples[0])
     assert profile.emulated
     assert profile.inferences == 1
-    assert profile.steps[0].measures == {"instructions": 31250.0}  # 1000 ticks of 1 MHz
+    assert profile.steps[0].measures == {"instructions": expected}  # 1000 ticks of 1 MHz
 
 
 def test_slots_take_turns_and_the_last_model_can_be_given_up() -> None:

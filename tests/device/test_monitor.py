@@ -21,6 +21,7 @@ from edgeq.device import monitor
 from edgeq.device.link.device import LinkDevice
 from edgeq.device.link.transport import open_transport
 from edgeq.device.monitor import Lines, follow
+from edgeq.errors import DeviceError
 
 PATIENCE = 20.0
 
@@ -187,3 +188,14 @@ def test_loading_a_model_warns_of_a_stored_fault_by_layer(tmp_path: Path) -> Non
         pytest.warns(UserWarning, match=rf'in step 1, {plan.steps[1].op} "{plan.steps[1].name}"(?s:.*)--clear-fault'),
     ):
         link.load(plan, model)
+
+
+def test_a_fault_of_another_model_has_no_layer_of_this_one(tmp_path: Path) -> None:
+    fault = fault_record(step=1, tensor=2)
+    with (
+        FakeDevice(tmp_path / "board", features=FIXED_MODEL, fixed_model=small_model(seed=1), fault=fault) as device,
+        LinkDevice(load_board(device.board), open_transport(str(device.path))) as link,
+        pytest.warns(UserWarning, match="failed in step 1, tensor 2\n"),
+        pytest.raises(DeviceError, match="holds another model than small"),
+    ):
+        link.load(small_plan(), small_model())

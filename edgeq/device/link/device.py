@@ -61,9 +61,10 @@ class LinkDevice:
         self.close()
 
     def load(self, plan: Plan, model: bytes) -> None:
-        warn_of_fault(self.client, plan=plan)
-        if not holds_model(self.client.device, model):
-            hello = self.client.device
+        hello = self.client.device
+        held = holds_model(hello, model)
+        warn_of_fault(self.client, plan=plan if held else None)  # it was the model on the device that failed
+        if not held:
             if not hello.features & Features.SLOTS:
                 raise DeviceError(
                     f"the firmware on {self._transport.name} holds another model than {plan.name}",
@@ -109,7 +110,7 @@ class LinkDevice:
         used = f"of the arena {memory.arena_used} bytes were written to, of {memory.stack_bytes} bytes of stack "
         found = profile_of(
             plan,
-            {unit: counts * scale},
+            {unit: np.rint(counts * scale)},
             board=self._board,
             isa=hello.isa,
             threads=1,
