@@ -27,7 +27,7 @@ from edgeq.analysis.fit import reachable
 from edgeq.analysis.size_tables import ENTRY, KEPT, SIZES, Section
 from edgeq.board import Board, board_names, load_board
 from edgeq.compile.plan import Plan
-from edgeq.device.cross import defining, find_cross_compiler
+from edgeq.device.cross import compiler_of, defining, find_cross_compiler
 from edgeq.device.firmware import board_definitions, library_sources, own_sources
 from edgeq.device.firmware_source import fixed_model_source, linker_script
 from edgeq.device.toolchain import Compiler, call_compiler, native_includes
@@ -117,10 +117,12 @@ def _compile(compiler: Compiler, sources: Iterable[Path], folder: Path) -> dict[
     root = native_dir()
 
     def compile_one(source: Path) -> tuple[str, Path]:
-        name = source.relative_to(root).with_suffix("").as_posix() if source.is_relative_to(root) else source.stem
+        inside = source.is_relative_to(root)
+        name = source.relative_to(root).with_suffix("").as_posix() if inside else source.stem
         target = folder / f"{name}.o"
         target.parent.mkdir(parents=True, exist_ok=True)
-        flags = [*compiler.compile_flags, "-fcallgraph-info=su", *includes]
+        chosen = compiler_of(compiler, source) if inside else compiler
+        flags = [*chosen.compile_flags, "-fcallgraph-info=su", *includes]
         call_compiler(compiler, [*flags, "-c", str(source), "-o", str(target)], source.name)
         return name, target
 

@@ -7,10 +7,12 @@ import dataclasses
 import shutil
 import sys
 from collections.abc import Sequence
+from pathlib import Path
 
 from edgeq.board import Board
 from edgeq.device.toolchain import TOOLCHAINS, Compiler, has_zig, version_of
 from edgeq.errors import ToolchainError, UsageError
+from edgeq.paths import native_dir
 
 GCC = "arm-none-eabi-gcc"
 COMPILE_FLAGS = (
@@ -18,6 +20,7 @@ COMPILE_FLAGS = (
     "-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fno-merge-constants", "-DNDEBUG", "-mthumb",
 )  # fmt: skip
 _ZIG_IGNORES = "-fno-tree-loop-distribute-patterns"
+_SMALL_FOLDERS = {"runtime", "link", "firmware", "port"}  # of native/: no loop in them takes a part of an inference
 
 
 def find_cross_compiler(board: Board, *, toolchain: str | None = None) -> Compiler:
@@ -37,6 +40,14 @@ def defining(compiler: Compiler, definitions: Sequence[str]) -> Compiler:
     return dataclasses.replace(
         compiler, compile_flags=(*compiler.compile_flags, *(f"-D{text}" for text in definitions))
     )
+
+
+def compiler_of(compiler: Compiler, source: Path) -> Compiler:
+    """Return the compiler as one of firmware's sources is compiled: to small code where little time is spent."""
+    if _SMALL_FOLDERS.isdisjoint(source.relative_to(native_dir()).parts):
+        return compiler
+    flags = tuple("-Os" if flag == "-O2" else flag for flag in compiler.compile_flags)
+    return dataclasses.replace(compiler, compile_flags=flags)
 
 
 def _gcc(board: Board) -> Compiler:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from edgeq.board import Board
 from edgeq.compile.plan import Plan
-from edgeq.device.cross import defining, find_cross_compiler
+from edgeq.device.cross import compiler_of, defining, find_cross_compiler
 from edgeq.device.elf import UF2_FAMILIES, binary, intel_hex, load_image, sections, uf2
 from edgeq.device.firmware_source import fixed_kernels, fixed_model_source, linker_script
 from edgeq.device.toolchain import Compiler, call_compiler, compile_sources, native_includes, native_sources
@@ -56,10 +56,8 @@ def build_firmware(
     compiler is missing or fails, also for want of memory, and UsageError when no kernel of the core reads the model.
     """
     compiler = find_cross_compiler(board, toolchain=toolchain)
-    objects = compile_sources(compiler, _needed_sources(plan, board), includes=native_includes())
-    objects += compile_sources(
-        defining(compiler, (*board_definitions(board), *definitions)), own_sources(board), includes=native_includes()
-    )
+    objects = _compiled(compiler, _needed_sources(plan, board))
+    objects += _compiled(defining(compiler, (*board_definitions(board), *definitions)), own_sources(board))
     with tempfile.TemporaryDirectory(prefix="edgeq-") as folder:
         source = Path(folder) / "model.c"
         source.write_text(fixed_model_source(plan, model, board))
@@ -87,8 +85,7 @@ def build_slots_firmware(
         macros.append("EQ_KEY=" + ",".join(map(str, key)))
         library += sorted((root / "store/monocypher").glob("*.c"))
     own = [root / "firmware/slots_model.c" if path.name == "fixed_model.c" else path for path in own_sources(board)]
-    objects = compile_sources(compiler, library, includes=native_includes())
-    objects += compile_sources(defining(compiler, macros), own, includes=native_includes())
+    objects = _compiled(compiler, library) + _compiled(defining(compiler, macros), own)
     with tempfile.TemporaryDirectory(prefix="edgeq-") as folder:
         return _linked(compiler, board, objects, Path(folder), slots=True)
 
@@ -131,6 +128,17 @@ def board_definitions(board: Board) -> tuple[str, ...]:
         f"EQ_BAUD={board.baud}",
         *(f"{name}={value:#x}u" if value > 9999 else f"{name}={value}" for name, value in values.items()),
     )
+
+
+def _compiled(compiler: Compiler, sources: Sequence[Path]) -> list[Path]:
+    """Compile sources of native/, each for speed or for size, and return their objects in order."""
+    groups: dict[Compiler, list[Path]] = {}
+    for source in sources:
+        groups.setdefault(compiler_of(compiler, source), []).append(source)
+    made: dict[Path, Path] = {}
+    for chosen, group in groups.items():
+        made.update(zip(group, compile_sources(chosen, group, includes=native_includes()), strict=True))
+    return [made[source] for source in sources]
 
 
 def _linked(
