@@ -59,12 +59,21 @@ class Rig:
         self.store = folder / "store"
         self._elf = build_slots_firmware(board).elf
 
+    def emulator(self) -> Emulator:
+        return Emulator(self.board, self._elf, store=self.store)
+
     def start(self) -> tuple[Emulator, LinkDevice]:
-        emulator = Emulator(self.board, self._elf, store=self.store)
+        emulator = self.emulator()
         return emulator, LinkDevice(self.board, open_transport(emulator.url))
 
-    def model(self, number: int) -> bytes:
-        return filled_model(number, n_bytes=MODEL_BYTES, board_class=self.board.board_class)
+    def keep(self, emulator: Emulator) -> None:
+        """Bring the file up to date with the flash of a board whose emulator keeps it in memory."""
+        region = self.board.store
+        assert region is not None
+        emulator.call("memsave", val=region.origin, size=region.bytes, filename=str(self.store))
+
+    def model(self, number: int, *, n_bytes: int = MODEL_BYTES) -> bytes:
+        return filled_model(number, n_bytes=n_bytes, board_class=self.board.board_class)
 
     def push(self, model: bytes) -> None:
         """Put a model on the board and confirm it."""

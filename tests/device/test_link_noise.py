@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 from device.link_peer import PAGE_BYTES, SLOT_BYTES, Line, Noise, Peer
+from device.noisy_uploads import upload_over_noise
+from needs import needs_program
 
 from edgeq.device.link.client import LinkClient
 from edgeq.device.link.upload import upload
@@ -57,3 +59,11 @@ def test_two_hundred_uploads_over_noise_arrive_whole() -> None:
 @pytest.mark.slow
 def test_ten_thousand_uploads_over_noise_arrive_whole() -> None:
     _uploads(10_000)
+
+
+@pytest.mark.slow
+def test_uploads_to_an_emulated_board_over_noise_arrive_whole(tmp_path: Path) -> None:
+    needs_program("qemu-system-arm")
+    done = upload_over_noise(uploads=3, seed=2, folder=tmp_path)
+    assert [one.bad for one in done] == ["", "", ""]
+    assert sum(one.hits for one in done) > 20
