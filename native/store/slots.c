@@ -76,14 +76,17 @@ bool eq_slot_read(const eq_flash *flash, eq_slot_record *record, uint32_t slot) 
   return record->magic == EQ_SLOT_MAGIC && eq_crc32(0, record, offsetof(eq_slot_record, header_crc)) == record->header_crc;
 }
 
-/* Bits of a boot word that are no longer 1. */
-static uint32_t fallen_bits(const eq_flash *flash, uint32_t slot, uint32_t word) {
-  const uint32_t offset = word_offset(flash, slot, word);
+/* Bits that are no longer 1. */
+static uint32_t fallen(const eq_flash *flash, uint32_t offset, uint32_t n) {
   uint32_t count = 0;
-  for (uint32_t i = 0; i < word_bytes(flash); i++) {
+  for (uint32_t i = 0; i < n; i++) {
     for (uint32_t bits = EQ_STORE_CELL(flash, offset + i) ^ UINT32_C(0xFF); bits != 0; bits &= bits - 1) count++;
   }
   return count;
+}
+
+static uint32_t fallen_bits(const eq_flash *flash, uint32_t slot, uint32_t word) {
+  return fallen(flash, word_offset(flash, slot, word), word_bytes(flash));
 }
 
 bool eq_slot_burnt(const eq_flash *flash, uint32_t slot, uint32_t word) { return fallen_bits(flash, slot, word) >= 2; }
@@ -94,16 +97,22 @@ uint32_t eq_slot_tried(const eq_flash *flash, uint32_t slot) {
   return count;
 }
 
+/* Program a boot word to zeros, but for units in which bits fell already: none is programmed twice. */
 static eq_status burn(const eq_flash *flash, uint32_t slot, uint32_t word) {
+  const uint32_t offset = word_offset(flash, slot, word), unit = flash->write_bytes;
   uint8_t zeros[EQ_STORE_MAX_WRITE_BYTES];
   eq_fill(zeros, 0, sizeof zeros);
-  return eq_flash_program(flash, word_offset(flash, slot, word), zeros, word_bytes(flash));
+  eq_status status = EQ_OK;
+  for (uint32_t i = 0; i < word_bytes(flash) && status == EQ_OK; i += unit) {
+    if (fallen(flash, offset + i, unit) == 0) status = eq_flash_program(flash, offset + i, zeros, unit);
+  }
+  return status;
 }
 
 eq_status eq_slot_burn(const eq_flash *flash, uint32_t slot, uint32_t word) {
   if (eq_slot_burnt(flash, slot, word)) return EQ_OK;
-  if (fallen_bits(flash, slot, word) != 0) return EQ_ERR_FLASH; /* no unit is programmed twice */
-  return burn(flash, slot, word);
+  const eq_status status = burn(flash, slot, word);
+  return status == EQ_OK && !eq_slot_burnt(flash, slot, word) ? EQ_ERR_FLASH : status;
 }
 
 eq_status eq_slot_burn_trial(const eq_flash *flash, uint32_t slot) {

@@ -27,7 +27,7 @@ bool eq_slot_read(const eq_flash *flash, eq_slot_record *record, uint32_t slot);
 bool eq_slot_burnt(const eq_flash *flash, uint32_t slot, uint32_t word);
 uint32_t eq_slot_tried(const eq_flash *flash, uint32_t slot);
 
-/* Burn a boot word; EQ_OK when it was already. */
+/* Burn a boot word, or finish one that a cut left with one bit burnt; EQ_OK when it was already. */
 eq_status eq_slot_burn(const eq_flash *flash, uint32_t slot, uint32_t word);
 
 /* Burn one more TRIED word; EQ_ERR_TRIAL when none is left. */

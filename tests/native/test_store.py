@@ -371,6 +371,18 @@ def test_a_boot_word_with_a_fallen_bit_is_not_programmed_again() -> None:
     assert sim.violation is None
 
 
+def test_a_boot_word_of_which_one_bit_was_burnt_before_a_cut_is_finished() -> None:
+    sim = Sim(unit=1)
+    assert sim.send(A) == "EQ_OK"
+    assert sim.restart() == 0
+    for word, act in ((3, sim.confirm), (4, sim.revert)):
+        bytes_of_word = slice(256 + 16 * word, 256 + 16 * word + 4)
+        sim.cells[bytes_of_word.start] ^= 1
+        assert act() == "EQ_OK"
+        assert list(sim.cells[bytes_of_word]) == [0xFE, 0, 0, 0]
+    assert sim.violation is None
+
+
 # What a header may not say. The device has board class 16, 64 KiB of arena and allows 2^40 multiply-accumulates.
 FIELD_VALUES = [0, 1, 2**31 - 1, 2**31, 2**32 - 1]
 REFUSED = {
