@@ -92,6 +92,7 @@ def killed(mutant: StoreMutant, folder: Path) -> str | None:
     )  # fmt: skip
     if done.returncode == 0:
         return None
+    assert "CalledProcessError" not in done.stdout, f"does not compile:\n{done.stdout}"
     found = re.findall(r"^(?:FAILED|ERROR) \S*::(.+?)(?: - .*)?$", done.stdout, re.MULTILINE)
     assert found or done.returncode < 0, done.stdout + done.stderr
     return found[0] if found else f"signal {-done.returncode}"
