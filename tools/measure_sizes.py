@@ -28,10 +28,11 @@ from edgeq.analysis.size_tables import ENTRY, KEPT, SIZES, Section
 from edgeq.board import Board, board_names, load_board
 from edgeq.compile.plan import Plan
 from edgeq.device.cross import compiler_of, defining, find_cross_compiler
-from edgeq.device.firmware import board_definitions, library_sources, own_sources
+from edgeq.device.firmware import LIBRARY_DEFINITIONS, board_definitions, library_sources, own_sources
 from edgeq.device.firmware_source import fixed_model_source, linker_script
 from edgeq.device.toolchain import Compiler, call_compiler, native_includes
 from edgeq.emit.kernel_tables import core_table
+from edgeq.emit.ways import ALL_WAYS
 from edgeq.errors import InternalError
 from edgeq.format.write import write_model
 from edgeq.ops import all_steps
@@ -71,7 +72,7 @@ def measure(boards: Sequence[Board]) -> dict[str, str]:
         source = folder / "model.c"
         source.write_text(fixed_model_source(plan, write_model(plan), core))
         model = _compile(compiler, [source], folder)
-        library_paths = _compile(compiler, _sources_for(core), folder / "library")
+        library_paths = _compile(defining(compiler, LIBRARY_DEFINITIONS), _sources_for(core), folder / "library")
         own_paths: dict[str, dict[str, Path]] = {}
         members: dict[str, dict[str, Path]] = {}
         for board in boards:
@@ -83,7 +84,7 @@ def measure(boards: Sequence[Board]) -> dict[str, str]:
         own = {name: _read(paths) for name, paths in own_paths.items()}
         libgcc = _read({name: path for paths in members.values() for name, path in paths.items()})
         (model_sections,) = _read(model).values()
-    possible = {f"eq_run_{step.name}" for step in all_steps()} | set(core_table(core).functions.values())
+    possible = {f"eq_run_{step.name}" for step in all_steps()} | ALL_WAYS | set(core_table(core).functions.values())
     needed = set[tuple[str, str]]()
     for sections in own.values():
         needed |= reachable({**library, **sections, **libgcc}, {ENTRY, *possible}, KEPT)

@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """A bound of the stack that a model's firmware needs: the deepest path through its calls, and one interrupt on top.
 
-Calls through pointers go where the plan says: from operators to the kernels that it calls, from the runtime to its
-kinds of steps, from the link to what the firmware hands it, from a kernel to functions whose address is taken beside
-it; besides, to functions whose address the caller itself takes. The fault handler is left out: it ends in a reset.
+Calls through pointers go where the plan says: from operators to the kernels that it calls and the ways of a convolution
+that it takes, from the runtime to its kinds of steps, from the link to what the firmware hands it, from a kernel to
+functions whose address is taken beside it; besides, to functions whose address the caller itself takes. The fault
+handler is left out: it ends in a reset.
 """
 
 from __future__ import annotations
@@ -16,9 +17,8 @@ from edgeq.analysis.size_tables import Section
 from edgeq.board import Board
 from edgeq.compile.plan import Plan
 from edgeq.emit.kernel_tables import core_table, kernels_of_step, reached_kernels
+from edgeq.emit.ways import ALL_WAYS, ways_of
 from edgeq.errors import InternalError
-from edgeq.ops.base import Step
-from edgeq.ops.conv2d import RUN, Conv2dStep
 
 Key = tuple[str, str]  # an object's name and a section's
 START = "eq_start"  # the first function with a stack
@@ -46,7 +46,7 @@ def stack_bound(objects: Mapping[str, Sequence[Section]], plan: Plan, board: Boa
     """
     functions = core_table(board).functions
     steps = {
-        (p.step.name, frozenset(kernels_of_step(plan, p, plan.layout)), _passed_by(p.step, plan.layout))
+        (p.step.name, frozenset(kernels_of_step(plan, p, plan.layout)), ALL_WAYS - ways_of(p.step, plan.layout))
         for p in plan.steps
     }
     deepest = 0
@@ -58,17 +58,6 @@ def stack_bound(objects: Mapping[str, Sequence[Section]], plan: Plan, board: Boa
     handlers = [graph.homes[name] for name in vectors.refers if name in graph.homes and name not in (RESET, FAULT)]
     frame = VECTOR_FRAME_BYTES if board.isa == "armv8.1-m.main" else FRAME_BYTES
     return StackBound(graph.depth(graph.homes[START]), frame + max(map(graph.depth, handlers)))
-
-
-def _passed_by(step: Step, layout: int) -> frozenset[str]:
-    """Return functions of native/ops that a step has no use for: which of them it takes depends on its shapes alone."""
-    if not isinstance(step, Conv2dStep) or step.packed(layout) is step:
-        return frozenset()
-    if not step.is_pointwise:
-        return frozenset({"run_one_product", "run_packed_pointwise", "run_packed_pixels"})
-    steady = all(size == 1 or stride == 1 for size, stride in zip(step.output[1:3], step.stride, strict=True))
-    whole = step.input[1:3] == step.output[1:3] and steady and step.groups == 1 and step.input[3] % RUN == 0
-    return frozenset({"run_packed"} if whole else {"run_one_product", "eq_run_strips", "eq_run_patches"})
 
 
 class _Calls:
@@ -145,6 +134,8 @@ class _Calls:
         found = [target for target in self._taken(key) if self._is_reached(target)]
         if folder == "ops":
             found += [self.homes[self._kernels[name]] for name in self._kernels_of(key) if name in self._kernels]
+            tables = [self.homes[name] for name in self._sections[key].refers if name in self.homes]
+            found += [way for table in tables for way in self._taken(table) if self._is_reached(way)]
         elif folder in ("link", "firmware"):
             found += self._handed
         elif folder == "kernels":  # a function may be chosen by another one of the same ISA

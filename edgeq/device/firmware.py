@@ -21,6 +21,7 @@ from edgeq.errors import ToolchainError, UsageError
 from edgeq.paths import native_dir
 
 SIGNED_STACK_BYTES = 4096  # Monocypher's check of a signature takes about 2.2 kB
+LIBRARY_DEFINITIONS = ("EQ_FIXED_MODEL",)  # of the library in firmware with a model in it, which has tables of its own
 _BOOT_BYTES = 252  # of the RP2040's second stage, before its CRC (RP2040 datasheet, 2.8.1.3.1)
 
 
@@ -56,7 +57,7 @@ def build_firmware(
     compiler is missing or fails, also for want of memory, and UsageError when no kernel of the core reads the model.
     """
     compiler = find_cross_compiler(board, toolchain=toolchain)
-    objects = _compiled(compiler, _needed_sources(plan, board))
+    objects = _compiled(defining(compiler, LIBRARY_DEFINITIONS), _needed_sources(plan, board))
     objects += _compiled(defining(compiler, (*board_definitions(board), *definitions)), own_sources(board))
     with tempfile.TemporaryDirectory(prefix="edgeq-") as folder:
         source = Path(folder) / "model.c"

@@ -7,10 +7,12 @@ Everything the source defines has a size known from the plan, so that firmware c
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 
 from edgeq.board import Board
 from edgeq.compile.plan import ALIGNMENT, Plan
 from edgeq.emit.kernel_tables import called_kernels, core_table
+from edgeq.emit.ways import WAYS, ways_of
 from edgeq.errors import UsageError
 from edgeq.format import layout
 from edgeq.ops.packing import LAYOUT_NAMES, PORTABLE
@@ -39,6 +41,14 @@ def step_runs(plan: Plan) -> dict[int, str]:
     return dict(sorted({planned.step.code: planned.step.name for planned in plan.steps}.items()))
 
 
+def fixed_ways(plan: Plan) -> dict[str, dict[str, str]]:
+    """Map the tables of ways to run convolutions to the members that a plan's steps take, and those to functions."""
+    taken = {function for planned in plan.steps for function in ways_of(planned.step, plan.layout)}
+    return {
+        table: {name: function for name, function in ways.items() if function in taken} for table, ways in WAYS.items()
+    }
+
+
 def fixed_kernels(plan: Plan, board: Board) -> dict[str, str]:
     """Map the kernels that the plan's steps call to their functions on the board's core.
 
@@ -61,6 +71,7 @@ def fixed_model_source(plan: Plan, model: bytes, board: Board) -> str:
     places = layout.HEADER.unpack(model, 0)
     kernels = fixed_kernels(plan, board)
     runs = step_runs(plan)
+    ways = {table: _members(functions) for table, functions in fixed_ways(plan).items()}
     pointers = [f"    .{name} = {_at(places[f'{name}_offset'], kind)},\n" for name, kind in RECORDS.items()]
     return _SOURCE.format(
         image="".join(
@@ -71,7 +82,9 @@ def fixed_model_source(plan: Plan, model: bytes, board: Board) -> str:
         declared="".join(f"eq_{name}_fn {function};\n" for name, function in kernels.items()),
         isa=core_table(board).isa,
         layout=LAYOUT_NAMES[core_table(board).layout].upper(),
-        kernels="".join(f"    .{name} = {function},\n" for name, function in kernels.items()),
+        conv2d=ways["conv2d"] or "    NULL,\n",
+        windows=ways["windows"] or "    NULL,\n",
+        kernels=_members(kernels),
         arena_bytes=max(plan.arena_bytes, ALIGNMENT),
         steps=max(len(plan.steps), 1),
     )
@@ -95,6 +108,10 @@ def linker_script(board: Board, *, slots: bool = False) -> str:
     )
 
 
+def _members(functions: Mapping[str, str]) -> str:
+    return "".join(f"    .{name} = {function},\n" for name, function in functions.items())
+
+
 def _at(offset: int, kind: str) -> str:
     address = f"(const uint8_t *)eq_fixed_image + {offset}"
     return address if kind == "uint8_t" else f"(const {kind} *)(const void *)({address})"
@@ -106,6 +123,7 @@ _SOURCE = """\
 #include "firmware/model.h"
 #include "firmware/sections.h"
 #include "kernels/kernels.h"
+#include "ops/conv2d.h"
 #include "runtime/steps.h"
 
 {declared}
@@ -119,6 +137,12 @@ static const eq_model model = {{
 
 eq_step_run *const eq_step_runs[] = {{
 {runs}}};
+
+const eq_conv2d_table eq_conv2d_ways = {{
+{conv2d}}};
+
+const eq_windows_table eq_windows_ways = {{
+{windows}}};
 
 static const eq_kernels kernels = {{
     .isa = "{isa}",

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from edgeq.board import Board
 from edgeq.compile.plan import Plan, PlannedStep
+from edgeq.emit.ways import ways_of
 from edgeq.errors import InternalError
 from edgeq.ir.dtypes import DType
 from edgeq.ops.packing import layout_code
@@ -26,7 +27,9 @@ _CORE_TABLES = {
 }
 _TABLE = re.compile(r"^EQ_TABLE\((\w+), (\w+)\)\n((?:#include \"[^\"]+\"\n)+)", re.MULTILINE)
 _CONDITION = re.compile(r"^#(?:el)?if (.*)$", re.MULTILINE)
-_FUNCTION = re.compile(r"^(static )?(?:inline )?[A-Za-z_][\w ]*[ *](\w+)\([^;{}]*?\) \{", re.MULTILINE)
+_FUNCTION = re.compile(  # or a table of functions
+    r"^(static )?(?:inline )?[A-Za-z_][\w ]*[ *](\w+)(?:\([^;{}]*?\)| =) \{", re.MULTILINE
+)
 _CALLED = re.compile(r"\bkernels->(\w+)")
 _TYPES = {DType.S8: "_s8", DType.S16: "_s16"}  # how the names of kernels end that read these
 
@@ -79,7 +82,9 @@ def kernels_of_step(plan: Plan, planned: PlannedStep, layout: int) -> set[str]:
     """Return the kernels that one step calls, of those that its operator may call."""
     step = planned.step
     packed = step.packed(layout) is not step
-    called = set(reached_kernels("", f"eq_op_{step.name}")) - {"gemm_s8" if packed else "packed_gemm_s8"}
+    functions = ways_of(step, layout) or {f"eq_op_{step.name}"}
+    called = {name for function in functions for name in reached_kernels("", function)}
+    called -= {"gemm_s8" if packed else "packed_gemm_s8"}
     ends = {_TYPES.get(plan.values[value].dtype, "") for value in planned.inputs}
     for end in _TYPES.values():
         if end not in ends:
@@ -115,7 +120,7 @@ def reached_kernels(file: str, function: str) -> frozenset[str]:
 
 @cache
 def _operator_functions() -> dict[tuple[str, str], tuple[str, str]]:
-    """Map every function of native/ops, static ones with their file, to its file and its text."""
+    """Map every function, and table of them, of native/ops, static ones with their file, to its file and its text."""
     found = {}
     for path in sorted(native_dir().glob("ops/*.[ch]")):
         text = path.read_text()

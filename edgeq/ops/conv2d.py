@@ -109,7 +109,7 @@ class Conv2dStep(Step):
         """Return room for a strip of a whole line, or for more gathered windows at a time."""
         if self.is_pointwise:
             return self.scratch_bytes()
-        if self._reads_in_place:
+        if self.reads_in_place:
             line = self._strip_bytes(-(-self.output[2] // STRIP_PIXELS) * STRIP_PIXELS)
             return max(self.scratch_bytes(), line if line <= FAST_STRIP_BYTES else 0)
         pixels = int(np.prod(self.output[:3], dtype=np.int64))
@@ -117,7 +117,7 @@ class Conv2dStep(Step):
         return max(self.scratch_bytes(), self._least_strip_bytes() + patches * align(self.depth) + RUN)
 
     @property
-    def _reads_in_place(self) -> bool:
+    def reads_in_place(self) -> bool:
         """Whether the rows of a window are whole runs, so that windows need not be gathered."""
         whole = self.groups == 1 and self.dilation[1] == 1 and self.kernel[0] <= MAX_RUNS
         return whole and self.kernel[1] * self.input[3] % RUN == 0
@@ -139,7 +139,7 @@ class Conv2dStep(Step):
         It is a strip, then patches where windows cannot be read from it.
         """
         patches = max(4, min(16, PATCH_BYTES // align(self.depth) // 4 * 4))
-        return self._least_strip_bytes() + (0 if self._reads_in_place else patches * align(self.depth) + RUN)
+        return self._least_strip_bytes() + (0 if self.reads_in_place else patches * align(self.depth) + RUN)
 
     def packed(self, layout: int) -> Step:
         if layout == PORTABLE or self.weights_zero != 0:

@@ -3,6 +3,7 @@
 #include "edgeq/fixed_point.h"
 #include "edgeq/ops.h"
 #include "kernels/packed.h"
+#include "ops/conv2d.h"
 #include "ops/pack.h"
 #include "ops/rows.h"
 #include "ops/windows.h"
@@ -172,7 +173,7 @@ static bool is_one_product(const eq_step_io *io, const eq_conv2d_params *p) {
          (p->weights.bytes != (uint32_t)n * (uint32_t)k);
 }
 
-static void run_one_product(const eq_step_io *io, const eq_conv2d_params *p) {
+void eq_run_conv2d_product(const eq_step_io *io, const eq_conv2d_params *p) {
   const int8_t *in = eq_in(io, 0);
   const int32_t k = p->input[C], n = p->output[C], m = p->output[N] * p->output[H] * p->output[W];
   const eq_gemm_rows rows = {.runs = &in, .n_runs = 1, .run = k, .stride = (size_t)k};
@@ -205,11 +206,8 @@ static const int8_t *input_end(const eq_step_io *io, const eq_conv2d_params *p) 
          (size_t)p->input[N] * (size_t)p->input[H] * (size_t)p->input[W] * (size_t)p->input[C];
 }
 
-/* The kinds of packed convolutions are functions of their own that end the step: the variables of one do not lie on the
- * stack below the kernels of another. */
-
 /* Windows: this part's lines, group after group. */
-static void run_packed_windows(const eq_step_io *io, const eq_conv2d_params *p) {
+void eq_run_conv2d_windows(const eq_step_io *io, const eq_conv2d_params *p) {
   const int32_t n = in_group(p, p->output[C]), k = (int32_t)depth(p);
   const eq_strips strips = eq_strips_of(p, (uint32_t)k);
   const size_t group_bytes = (size_t)eq_packed_bytes(io->layout, n, k);
@@ -217,7 +215,7 @@ static void run_packed_windows(const eq_step_io *io, const eq_conv2d_params *p) 
   const int8_t *weights = eq_constant(io, p->weights), *in = eq_in(io, 0);
   int8_t *out = eq_out(io, 0);
   for (int32_t group = 0; group < p->groups; group++) {
-    (strips.patches == 0 ? eq_run_strips : eq_run_patches)(io, p, &strips, out, in, weights, &linear);
+    (strips.patches == 0 ? eq_windows_ways.strips : eq_windows_ways.patches)(io, p, &strips, out, in, weights, &linear);
     in += in_group(p, p->input[C]);
     out += n;
     advance(&linear, &weights, n, group_bytes);
@@ -225,7 +223,7 @@ static void run_packed_windows(const eq_step_io *io, const eq_conv2d_params *p) 
 }
 
 /* Pixels, group after group. */
-static void run_packed_groups(const eq_step_io *io, const eq_conv2d_params *p) {
+void eq_run_conv2d_pixels(const eq_step_io *io, const eq_conv2d_params *p) {
   const int32_t n = in_group(p, p->output[C]);
   const size_t group_bytes = (size_t)eq_packed_bytes(io->layout, n, in_group(p, p->input[C]));
   eq_linear_s8 linear = linear_of(io, p);
@@ -240,7 +238,7 @@ static void run_packed_groups(const eq_step_io *io, const eq_conv2d_params *p) {
 }
 
 /* Fewer pixels than a part would want, of one group: every pixel, but a share of the channels. */
-static void run_packed_channels(const eq_step_io *io, const eq_conv2d_params *p) {
+void eq_run_conv2d_channels(const eq_step_io *io, const eq_conv2d_params *p) {
   const int32_t granule = eq_layout_of(io->layout).channels;
   int32_t from, to;
   eq_share(io, p->output[C], granule, &from, &to);
@@ -255,13 +253,7 @@ static void run_packed_channels(const eq_step_io *io, const eq_conv2d_params *p)
                        &linear);
 }
 
-static void run_packed(const eq_step_io *io, const eq_conv2d_params *p) {
-  const uint32_t pixels = (uint32_t)(p->output[N] * p->output[H] * p->output[W]);
-  const bool few = io->parts > 1 && p->groups == 1 && pixels < io->parts * PART_PIXELS;
-  (!is_pointwise(p) ? run_packed_windows : few ? run_packed_channels : run_packed_groups)(io, p);
-}
-
-static void run_row_major(const eq_step_io *io, const eq_conv2d_params *p) {
+void eq_run_conv2d_rows(const eq_step_io *io, const eq_conv2d_params *p) {
   if (io->part != 0) return; /* row-major weights are not worth dividing */
   const eq_geometry g = EQ_GEOMETRY(p);
   const int32_t n = in_group(p, p->output[C]), k = (int32_t)depth(p);
@@ -281,8 +273,26 @@ static void run_row_major(const eq_step_io *io, const eq_conv2d_params *p) {
   }
 }
 
+#if !defined(EQ_FIXED_MODEL) /* which has tables of its own */
+const eq_conv2d_table eq_conv2d_ways = {
+    .product = eq_run_conv2d_product, .pixels = eq_run_conv2d_pixels, .channels = eq_run_conv2d_channels,
+    .windows = eq_run_conv2d_windows, .rows = eq_run_conv2d_rows,
+};
+const eq_windows_table eq_windows_ways = {.strips = eq_run_strips, .patches = eq_run_patches};
+#endif
+
+static eq_conv2d_run *way_of_packed(const eq_step_io *io, const eq_conv2d_params *p) {
+  if (!is_pointwise(p)) return eq_conv2d_ways.windows;
+  const uint32_t pixels = (uint32_t)(p->output[N] * p->output[H] * p->output[W]);
+  const bool few = io->parts > 1 && p->groups == 1 && pixels < io->parts * PART_PIXELS;
+  return few ? eq_conv2d_ways.channels : eq_conv2d_ways.pixels;
+}
+
 void eq_op_conv2d(const eq_step_io *io, const eq_conv2d_params *p) {
-  (is_one_product(io, p) ? run_one_product : is_packed(io, p) ? run_packed : run_row_major)(io, p);
+  eq_conv2d_run *run = is_one_product(io, p) ? eq_conv2d_ways.product
+                       : is_packed(io, p)    ? way_of_packed(io, p)
+                                             : eq_conv2d_ways.rows;
+  run(io, p);
 }
 
 eq_sharing eq_sharing_conv2d(const eq_conv2d_params *p, const uint8_t *constants, uint32_t input, uint32_t output,

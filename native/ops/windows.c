@@ -201,7 +201,7 @@ void eq_run_patches(const eq_step_io *io, const eq_conv2d_params *p, const eq_st
   int8_t *patches = strip + strips->strip_bytes;
   const int8_t *first = patches;
   const eq_gemm_rows rows = {&first, 1, strips->run * p->kernel[0], (size_t)strips->patch_bytes};
-  const uint64_t room = (io->scratch_bytes - strips->strip_bytes - EQ_RUN) / strips->patch_bytes;
+  const uint32_t room = (io->scratch_bytes - (uint32_t)strips->strip_bytes - EQ_RUN) / (uint32_t)strips->patch_bytes;
   const int32_t most = io->scratch_bytes < eq_windows_scratch(strips) ? strips->patches
                        : room > EQ_MOST_PATCHES                      ? EQ_MOST_PATCHES
                                                                      : (int32_t)(room / 4 * 4);

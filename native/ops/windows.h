@@ -41,7 +41,7 @@ static inline eq_strips eq_strips_of(const eq_conv2d_params *p, uint32_t k) {
   s.strip_bytes = eq_strip_bytes(p, s.pixels);
   s.patch_bytes = eq_align_run(k);
   if (p->groups != 1 || p->dilation[1] != 1 || p->kernel[0] > EQ_MAX_RUNS || s.run % EQ_RUN != 0) {
-    const uint64_t fitting = EQ_PATCH_BYTES / s.patch_bytes / 4 * 4;
+    const uint32_t fitting = EQ_PATCH_BYTES / (uint32_t)s.patch_bytes / 4 * 4; /* a division of 32 bits */
     s.patches = fitting < 4 ? 4 : fitting > 16 ? 16 : (int32_t)fitting;
   }
   return s;
@@ -53,9 +53,8 @@ static inline uint64_t eq_windows_scratch(const eq_strips *s) {
 
 /* Multiply the windows of one group of channels, whose first input and output bytes are at in and out: this part's lines,
  * in order, so that an output may follow its input through memory. eq_run_strips reads windows in place. */
-void eq_run_strips(const eq_step_io *io, const eq_conv2d_params *p, const eq_strips *strips, int8_t *out,
-                   const int8_t *in, const int8_t *weights, const eq_linear_s8 *linear);
-void eq_run_patches(const eq_step_io *io, const eq_conv2d_params *p, const eq_strips *strips, int8_t *out,
-                    const int8_t *in, const int8_t *weights, const eq_linear_s8 *linear);
+typedef void eq_windows_run(const eq_step_io *io, const eq_conv2d_params *p, const eq_strips *strips, int8_t *out,
+                            const int8_t *in, const int8_t *weights, const eq_linear_s8 *linear);
+eq_windows_run eq_run_strips, eq_run_patches;
 
 #endif

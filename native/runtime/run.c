@@ -89,6 +89,10 @@ static void run_divided(const void *context, uint32_t part) {
 }
 
 void eq_run_step(const eq_runner *runner, uint32_t i) {
+  if (!EQ_DIVIDES) {
+    run_part(runner, i, 0, 1);
+    return;
+  }
   const eq_threads *threads = runner->threads;
   const uint32_t most = runner->model->steps[i].parts;
   const uint32_t parts = threads == NULL || threads->count < most ? (threads == NULL ? 1 : threads->count) : most;

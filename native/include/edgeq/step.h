@@ -57,9 +57,16 @@ typedef enum eq_sharing {
   EQ_SAME,  /* lie there as the part of input 0 that it is: the step changes no byte */
 } eq_sharing;
 
+/* Firmware made for one model has no threads. */
+#if defined(EQ_FIXED_MODEL)
+enum { EQ_DIVIDES = 0 };
+#else
+enum { EQ_DIVIDES = 1 };
+#endif
+
 /* The share of this part: items *from .. *to of `count`, in multiples of `granule` but for the last part's end. */
 static inline void eq_share(const eq_step_io *io, int32_t count, int32_t granule, int32_t *from, int32_t *to) {
-  if (io->parts <= 1) { /* three divisions less, which small steps feel */
+  if (!EQ_DIVIDES || io->parts <= 1) { /* three divisions less, which small steps feel */
     *from = 0;
     *to = count;
     return;
