@@ -15,6 +15,7 @@ from needs import needs_program
 from edgeq.device.link.client import LinkClient
 from edgeq.device.link.upload import upload
 from edgeq.device.update import update_header
+from edgeq.errors import DeviceError
 
 MODEL = (Path(__file__).parent.parent / "data/digits_int8_v1.eqm").read_bytes()
 HEADER = update_header(MODEL)
@@ -27,27 +28,37 @@ def stored_payload(peer: Peer, slot: int = 0) -> bytes:
     return peer.flash()[start : start + len(MODEL)]
 
 
-def _noisy_upload(seed: int, rate: float) -> tuple[int, int]:
-    """Upload once over a line with noise both ways; return how often it hit and how many frames were sent again."""
+def _noisy_upload(seed: int, rate: float) -> tuple[int, int, bool]:
+    """Upload once over a line with noise both ways.
+
+    Return how often it hit, how many frames were sent again, and whether the command had to be repeated after an error.
+    """
     rng = np.random.default_rng([seed, int(rate * 1e6)])
     there, back = Noise(rng, rate), Noise(rng, rate)
     peer = Peer()
     line = Line(peer.feed, there=there, back=back)
     client = LinkClient(line)
     client.hello(seconds=30)
-    done = upload(client, HEADER, MODEL)
+    try:
+        done, repeated = upload(client, HEADER, MODEL), False
+    except DeviceError:
+        done, repeated = upload(client, HEADER, MODEL), True
     assert stored_payload(peer) == MODEL, f"seed {seed}, rate {rate}"
     assert client.slots()[done.slot].payload_bytes == len(MODEL)
-    return there.hits + back.hits, client.line.traffic.resent
+    return there.hits + back.hits, client.line.traffic.resent, repeated
 
 
 def _uploads(count: int) -> None:
     for rate in RATES:
-        hits = resent = 0
+        hits = resent = repeated = 0
         for seed in range(count // len(RATES)):
-            hit, again = _noisy_upload(seed, rate)
+            hit, again, twice = _noisy_upload(seed, rate)
+            repeated += twice
             assert again <= 3 * hit + 10, f"seed {seed}, rate {rate}: {hit} hits, {again} frames sent again"
             hits, resent = hits + hit, resent + again
+        # At the highest rate a frame of 270 bytes gets there and is answered every fourth time only, and not at all in
+        # a minute once in some hundred uploads.
+        assert repeated <= (count // len(RATES) // 50 if rate == RATES[-1] else 0)
         assert (hits > 0) == (rate >= 1e-4) or rate == 1e-5
         assert resent <= 3 * hits, f"rate {rate}: {hits} hits, {resent} frames sent again"
 
