@@ -542,7 +542,7 @@ def _geometry(**changes: int) -> str:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"unit": 0}, {"unit": 3}, {"unit": 64}, {"page": 128}, {"page": 272}, {"slot": 1000}, {"slot": 512},
+        {"unit": 0}, {"unit": 3}, {"unit": 64}, {"page": 128}, {"page": 272, "slot": 1088}, {"slot": 1000}, {"slot": 512},
         {"slots": 0}, {"slots": 3},
     ],
     ids=str,
