@@ -13,7 +13,7 @@ from edgeq.board import Board
 from edgeq.compile.measured import profile_of
 from edgeq.compile.plan import Plan
 from edgeq.device.codes import output_bytes, pack_inputs, unpack_outputs
-from edgeq.device.fault import warn_of_fault
+from edgeq.device.fault import stored_fault, warn_of_fault
 from edgeq.device.link.client import Inference, LinkClient
 from edgeq.device.link.protocol import COUNTER_UNITS, Features, Flags, Hello, RunFlags
 from edgeq.device.link.transport import Transport
@@ -132,13 +132,26 @@ class LinkDevice:
 
     def _infer(self, codes: Sequence[np.ndarray], flags: RunFlags) -> Inference:
         plan = self._loaded
-        return self.client.run(
-            pack_inputs(plan, [codes]),
-            output_bytes=output_bytes(plan),
-            steps=len(plan.steps),
-            flags=flags,
-            patience=BASE_SECONDS + plan.macs / SLOWEST_MACS_PER_SECOND,
-        )
+        failed_before = bool(self.client.device.flags & Flags.FAULT_STORED)
+        try:
+            return self.client.run(
+                pack_inputs(plan, [codes]),
+                output_bytes=output_bytes(plan),
+                steps=len(plan.steps),
+                flags=flags,
+                patience=BASE_SECONDS + plan.macs / SLOWEST_MACS_PER_SECOND,
+            )
+        except DeviceError as error:
+            raise error if failed_before else self._fault_behind(error, plan) from None
+
+    def _fault_behind(self, error: DeviceError, plan: Plan) -> DeviceError:
+        """Return what a device says of itself that failed and restarted in a run, or the error as it was seen here."""
+        try:
+            self.client.hello()
+            lines = stored_fault(self.client, plan=plan)
+        except DeviceError:
+            return error
+        return error if lines is None else DeviceError("\n  ".join([f"{self._transport.name}: {lines[0]}", *lines[1:]]))
 
     def _unit(self, hello: Hello) -> tuple[str, float]:
         """Return the unit of a profile's counts and what a tick of the device's counter is in it."""
