@@ -32,7 +32,7 @@ from edgeq.device.firmware import LIBRARY_DEFINITIONS, board_definitions, librar
 from edgeq.device.firmware_source import fixed_model_source, linker_script
 from edgeq.device.toolchain import Compiler, call_compiler, native_includes
 from edgeq.emit.kernel_tables import core_table
-from edgeq.emit.ways import ALL_WAYS
+from edgeq.emit.ways import ALL_WAYS, RARE_DEPTHWISE
 from edgeq.errors import InternalError
 from edgeq.format.write import write_model
 from edgeq.ops import all_steps
@@ -84,7 +84,12 @@ def measure(boards: Sequence[Board]) -> dict[str, str]:
         own = {name: _read(paths) for name, paths in own_paths.items()}
         libgcc = _read({name: path for paths in members.values() for name, path in paths.items()})
         (model_sections,) = _read(model).values()
-    possible = {f"eq_run_{step.name}" for step in all_steps()} | ALL_WAYS | set(core_table(core).functions.values())
+    possible = (
+        {f"eq_run_{step.name}" for step in all_steps()}
+        | ALL_WAYS
+        | {RARE_DEPTHWISE}
+        | set(core_table(core).functions.values())
+    )
     needed = set[tuple[str, str]]()
     for sections in own.values():
         needed |= reachable({**library, **sections, **libgcc}, {ENTRY, *possible}, KEPT)

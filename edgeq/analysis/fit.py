@@ -15,7 +15,14 @@ from edgeq.analysis.size_tables import ENTRY, KEPT, Section, SizeTable, size_tab
 from edgeq.analysis.stack import stack_bound
 from edgeq.board import Board, board_names, load_board
 from edgeq.compile.plan import ALIGNMENT, Plan
-from edgeq.device.firmware_source import fixed_image, fixed_kernels, fixed_ways, linker_script, step_runs
+from edgeq.device.firmware_source import (
+    fixed_image,
+    fixed_kernels,
+    fixed_ways,
+    linker_script,
+    rare_depthwise,
+    step_runs,
+)
 from edgeq.errors import DoesNotFitError, InternalError
 from edgeq.format.write import write_model
 from edgeq.ops.packing import layout_code
@@ -164,6 +171,7 @@ def model_sections(plan: Plan, model: bytes, board: Board, others: Sequence[Sect
             [f"eq_run_{name}" for name in runs.values()],
         ),
         **{f".rodata.eq_{table}_ways": (None, ways.values()) for table, ways in fixed_ways(plan).items()},
+        ".rodata.eq_depthwise_s8_rare": (None, filter(None, [rare_depthwise(plan)])),
         ".rodata.kernels": (None, fixed_kernels(plan, board).values()),
         ".arena": (max(plan.arena_bytes, ALIGNMENT), ()),
         ".bss.eq_fixed_results": (RESULT_BYTES * max(len(plan.steps), 1), ()),

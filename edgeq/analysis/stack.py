@@ -131,11 +131,10 @@ class _Calls:
         folder = key[0].split("/")[0]
         if folder == "runtime":
             return []  # to steps alone: firmware has no threads to hand a part of one to
-        found = [target for target in self._taken(key) if self._is_reached(target)]
+        tables = [self.homes[name] for name in self._sections[key].refers if name in self.homes]
+        found = [target for holder in (key, *tables) for target in self._taken(holder) if self._is_reached(target)]
         if folder == "ops":
             found += [self.homes[self._kernels[name]] for name in self._kernels_of(key) if name in self._kernels]
-            tables = [self.homes[name] for name in self._sections[key].refers if name in self.homes]
-            found += [way for table in tables for way in self._taken(table) if self._is_reached(way)]
         elif folder in ("link", "firmware"):
             found += self._handed
         elif folder == "kernels":  # a function may be chosen by another one of the same ISA

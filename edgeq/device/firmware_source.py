@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from edgeq.board import Board
 from edgeq.compile.plan import ALIGNMENT, Plan
 from edgeq.emit.kernel_tables import called_kernels, core_table
-from edgeq.emit.ways import WAYS, ways_of
+from edgeq.emit.ways import RARE_DEPTHWISE, WAYS, takes_rare_depthwise, ways_of
 from edgeq.errors import UsageError
 from edgeq.format import layout
 from edgeq.ops.packing import LAYOUT_NAMES, PORTABLE
@@ -47,6 +47,11 @@ def fixed_ways(plan: Plan) -> dict[str, dict[str, str]]:
     return {
         table: {name: function for name, function in ways.items() if function in taken} for table, ways in WAYS.items()
     }
+
+
+def rare_depthwise(plan: Plan) -> str | None:
+    """Return the function for depthwise layers that DSP kernels are not for, None where a plan has none."""
+    return RARE_DEPTHWISE if any(takes_rare_depthwise(planned.step) for planned in plan.steps) else None
 
 
 def fixed_kernels(plan: Plan, board: Board) -> dict[str, str]:
@@ -84,6 +89,7 @@ def fixed_model_source(plan: Plan, model: bytes, board: Board) -> str:
         layout=LAYOUT_NAMES[core_table(board).layout].upper(),
         conv2d=ways["conv2d"] or "    NULL,\n",
         windows=ways["windows"] or "    NULL,\n",
+        rare_depthwise=rare_depthwise(plan) or "NULL",
         kernels=_members(kernels),
         arena_bytes=max(plan.arena_bytes, ALIGNMENT),
         steps=max(len(plan.steps), 1),
@@ -126,7 +132,9 @@ _SOURCE = """\
 #include "ops/conv2d.h"
 #include "runtime/steps.h"
 
-{declared}
+{declared}eq_depthwise_s8_fn eq_depthwise_s8_scalar;
+extern eq_depthwise_s8_fn *const eq_depthwise_s8_rare;
+
 const _Alignas(16) uint32_t eq_fixed_image[] = {{
 {image}}};
 
@@ -143,6 +151,8 @@ const eq_conv2d_table eq_conv2d_ways = {{
 
 const eq_windows_table eq_windows_ways = {{
 {windows}}};
+
+eq_depthwise_s8_fn *const eq_depthwise_s8_rare = {rare_depthwise};
 
 static const eq_kernels kernels = {{
     .isa = "{isa}",

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Which ways of running a convolution the steps of a plan take, of those that native/ops/conv2d.h lists in tables."""
+"""Which ways of running a convolution the steps of a plan take: tables of native/ops/conv2d.h hold those alone."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from types import MappingProxyType
 
 from edgeq.ops.base import Step
 from edgeq.ops.conv2d import RUN, Conv2dStep
+from edgeq.ops.depthwise_conv2d import DepthwiseConv2dStep
 
 WAYS: Mapping[str, Mapping[str, str]] = MappingProxyType(  # functions by the names of tables and of their members
     {
@@ -15,6 +16,8 @@ WAYS: Mapping[str, Mapping[str, str]] = MappingProxyType(  # functions by the na
         "windows": {name: f"eq_run_{name}" for name in ("strips", "patches")},
     }
 )
+RARE_DEPTHWISE = "eq_depthwise_s8_scalar"  # what a DSP kernel leaves the layers to that it is not for
+DSP_LANES = 4  # channels that it takes at a time
 ALL_WAYS = frozenset(function for table in WAYS.values() for function in table.values())
 
 
@@ -32,3 +35,8 @@ def ways_of(step: Step, layout: int) -> frozenset[str]:
     steady = all(size == 1 or stride == 1 for size, stride in zip(step.output[1:3], step.stride, strict=True))
     whole = step.input[1:3] == step.output[1:3] and steady and step.groups == 1 and step.input[3] % RUN == 0
     return frozenset({"eq_run_conv2d_product" if whole else "eq_run_conv2d_pixels"})
+
+
+def takes_rare_depthwise(step: Step) -> bool:
+    """Say whether native/kernels/dsp/depthwise_s8_dsp.c leaves a step to RARE_DEPTHWISE."""
+    return isinstance(step, DepthwiseConv2dStep) and (step.weights_zero != 0 or step.output[3] < DSP_LANES)

@@ -5,7 +5,14 @@
 #include "kernels/dsp/taps_dsp.h"
 #include "kernels/kernels.h"
 
+/* For other weights and few channels. Firmware made for one model has NULL here unless the model has such a layer, which
+ * edgeq/emit/ways.py finds. */
 eq_depthwise_s8_fn eq_depthwise_s8_scalar;
+#if defined(EQ_FIXED_MODEL)
+extern eq_depthwise_s8_fn *const eq_depthwise_s8_rare;
+#else
+static eq_depthwise_s8_fn *const eq_depthwise_s8_rare = eq_depthwise_s8_scalar;
+#endif
 
 enum { LANES = EQ_TAP_LANES_DSP, PIXELS = EQ_ROWS_DSP, TAPS = 2 * EQ_TAP_PAIRS_DSP };
 enum { PAIR_WORDS = sizeof(eq_tap_pair_dsp) / sizeof(size_t) };
@@ -119,7 +126,7 @@ static void set_channels(eq_taps_dsp *taps, const eq_linear_s8 *linear, int32_t 
 void eq_depthwise_s8_dsp(int8_t *out, const int8_t *x, const int8_t *w, int32_t channels, const eq_depthwise_window *window,
                          const eq_linear_s8 *linear) {
   if (linear->weights_zero != 0 || channels < LANES) {
-    eq_depthwise_s8_scalar(out, x, w, channels, window, linear);
+    eq_depthwise_s8_rare(out, x, w, channels, window, linear);
     return;
   }
   if (window->pixels == 0) return;
