@@ -20,7 +20,8 @@ COMPILE_FLAGS = (
     "-fno-unwind-tables", "-fno-asynchronous-unwind-tables", "-fno-merge-constants", "-DNDEBUG", "-mthumb",
 )  # fmt: skip
 _ZIG_IGNORES = "-fno-tree-loop-distribute-patterns"
-_SMALL_FOLDERS = {"runtime", "link", "firmware", "port"}  # of native/: no loop in them takes a part of an inference
+_SMALL_FOLDERS = {"runtime", "link", "firmware", "port"}  # of native/: no loop in them takes a part of an inference,
+_COPIES = "memory.c"  # but for memcpy and memset
 
 
 def find_cross_compiler(board: Board, *, toolchain: str | None = None) -> Compiler:
@@ -44,7 +45,7 @@ def defining(compiler: Compiler, definitions: Sequence[str]) -> Compiler:
 
 def compiler_of(compiler: Compiler, source: Path) -> Compiler:
     """Return the compiler as one of firmware's sources is compiled: to small code where little time is spent."""
-    if _SMALL_FOLDERS.isdisjoint(source.relative_to(native_dir()).parts):
+    if source.name == _COPIES or _SMALL_FOLDERS.isdisjoint(source.relative_to(native_dir()).parts):
         return compiler
     flags = tuple("-Os" if flag == "-O2" else flag for flag in compiler.compile_flags)
     return dataclasses.replace(compiler, compile_flags=flags)
