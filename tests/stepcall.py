@@ -4,20 +4,19 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
 import mmap
-import subprocess
-import tempfile
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
 import numpy as np
 
+from edgeq.board import load_board
+from edgeq.device.build import library_objects
+from edgeq.device.toolchain import compile_sources, find_compiler, link_library, native_includes
 from edgeq.format.params import ConstantPool, pack_step
 from edgeq.ops.base import Step
 from edgeq.ops.packing import PORTABLE
-from edgeq.paths import native_dir
 
 GUARD = 64
 FENCED = 1 << 24  # bytes of an arena at most
@@ -26,19 +25,11 @@ PROT_NONE = 0
 
 @cache
 def library() -> ctypes.CDLL:
-    """Build native/ into a shared library once per content and load it."""
-    root = native_dir()
-    sources = sorted([*root.glob("ops/*.c"), *root.glob("kernels/**/*.c"), *root.glob("runtime/*.c")])
-    sources.append(Path(__file__).parent / "native/packed_reference.c")
-    headers = sorted([*root.glob("**/*.h"), *root.glob("**/*.inc")])
-    digest = hashlib.sha256(b"".join(path.read_bytes() for path in [*sources, *headers])).hexdigest()[:16]
-    target = Path(tempfile.gettempdir()) / f"edgeq-stepcall-{digest}.so"
-    if not target.exists():
-        built = target.with_suffix(f".{np.random.default_rng().integers(1 << 30)}")
-        command = ["cc", "-std=c11", "-O2", "-g", "-fPIC", "-shared", f"-I{root}/include", f"-I{root}"]
-        subprocess.run([*command, *map(str, sources), "-o", str(built)], check=True)
-        built.rename(target)
-    loaded = ctypes.CDLL(str(target))
+    """Link native/, from the objects that programs for this machine are made of, into a shared library and load it."""
+    compiler = find_compiler(load_board("host"))
+    sources = [Path(__file__).parent / "native/packed_reference.c"]
+    objects = [*library_objects(compiler), *compile_sources(compiler, sources, includes=native_includes())]
+    loaded = ctypes.CDLL(str(link_library(compiler, objects, "stepcall.so")))
     for function in (loaded.eq_kernels_select, loaded.eq_kernels_for_layout, loaded.eq_reference_kernels):
         function.restype = ctypes.c_void_p
     return loaded

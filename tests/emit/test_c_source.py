@@ -36,7 +36,7 @@ def _case(op: type[Op], seed: int) -> tuple[Plan, list[np.ndarray]]:
     return plan, [random_codes(rng, t) for t in case.inputs if t is not None and t.data is None]
 
 
-@pytest.mark.parametrize(("toolchain", "count"), [(HOST, 6), (AARCH64, 2), (ARM32, 2)], ids=["host", "aarch64", "arm"])
+@pytest.mark.parametrize(("toolchain", "count"), [(HOST, 3), (AARCH64, 2), (ARM32, 2)], ids=["host", "aarch64", "arm"])
 def test_every_operator_equals_the_twin(toolchain: Toolchain, count: int) -> None:
     cases = [_case(op, seed) for op in all_ops() if op.name not in BOUNDARY_ONLY for seed in range(count)]
     for (plan, inputs), found in zip(cases, run_emitted(cases, toolchain), strict=True):
