@@ -121,6 +121,7 @@ def test_a_repeated_begin_goes_on_and_one_of_another_model_starts_anew() -> None
     assert sim.begin(A.header) == "EQ_OK"
     assert sim.write(0, A.model[:128]) == ("EQ_OK", 128)
     assert sim.begin(A.header) == "EQ_OK"
+    assert sim.write(128, A.model[128:192]) == ("EQ_OK", 192)
     assert sim.write(0, b"") == ("EQ_OK", 0)
     assert sim.write(0, A.model[:64]) == ("EQ_OK", 64)
     assert sim.begin(B.header) == "EQ_OK"
@@ -542,8 +543,8 @@ def _geometry(**changes: int) -> str:
 @pytest.mark.parametrize(
     "changes",
     [
-        {"unit": 0}, {"unit": 3}, {"unit": 64}, {"page": 128}, {"page": 272, "slot": 1088}, {"slot": 1000}, {"slot": 512},
-        {"slots": 0}, {"slots": 3},
+        {"unit": 0}, {"unit": 3}, {"unit": 64}, {"page": 128}, {"page": 272, "slot": 1088}, {"slot": 1000},
+        {"slot": 512}, {"slots": 0}, {"slots": 3},
     ],
     ids=str,
 )  # fmt: skip
