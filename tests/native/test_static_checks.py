@@ -45,10 +45,16 @@ def test_clang_has_no_warnings() -> None:
     _call(needs_program("clang-19"), *FLAGS, "-fsyntax-only", *INCLUDES, *SOURCES)
 
 
-@pytest.mark.parametrize("flags", [("-O0",), ("-O3",), ("-O2", "-m32")], ids=" ".join)
-def test_gcc_has_no_warnings(flags: tuple[str, ...], tmp_path: Path) -> None:
-    _call(needs_program("gcc"), *FLAGS, *flags, "-fsyntax-only" if flags == ("-O0",) else "-S", *INCLUDES, *SOURCES,
-          folder=tmp_path)  # fmt: skip
+@pytest.mark.parametrize("flags", [(), ("-m32",)], ids=" ".join)
+def test_gcc_has_no_warnings(flags: tuple[str, ...]) -> None:
+    _call(needs_program("gcc"), *FLAGS, *flags, "-fsyntax-only", *INCLUDES, *SOURCES)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("flags", [("-O3",), ("-O2", "-m32")], ids=" ".join)
+def test_gcc_has_no_warnings_when_it_optimizes(flags: tuple[str, ...], tmp_path: Path) -> None:
+    """At -O2 for this machine it has none either, or there would be nothing built."""
+    _call(needs_program("gcc"), *FLAGS, *flags, "-S", *INCLUDES, *SOURCES, folder=tmp_path)
 
 
 def test_cppcheck_finds_nothing() -> None:
