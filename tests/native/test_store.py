@@ -490,6 +490,7 @@ def test_versions_below_what_a_confirmed_model_asks_for_are_refused() -> None:
     assert sim.restart() == 0
     sim.push(newer)
     assert sim.begin(sample(9, version=3).header) == "EQ_ERR_DOWNGRADE"
+    assert sim.begin(changed_header(sample(9, version=3).header, min_version=4)) == "EQ_ERR_DOWNGRADE"
     assert sim.begin(sample(9, version=4, min_version=3).header) == "EQ_ERR_DOWNGRADE"  # would allow what was refused
     assert sim.begin(sample(9, version=4, min_version=4).header) == "EQ_OK"
     sim.push(sample(9, version=4, min_version=4))
