@@ -110,9 +110,9 @@ static eq_status burn(const eq_flash *flash, uint32_t slot, uint32_t word) {
 }
 
 eq_status eq_slot_burn(const eq_flash *flash, uint32_t slot, uint32_t word) {
-  if (eq_slot_burnt(flash, slot, word)) return EQ_OK;
   const eq_status status = burn(flash, slot, word);
-  return status == EQ_OK && !eq_slot_burnt(flash, slot, word) ? EQ_ERR_FLASH : status;
+  if (status != EQ_OK) return status;
+  return eq_slot_burnt(flash, slot, word) ? EQ_OK : EQ_ERR_FLASH;
 }
 
 eq_status eq_slot_burn_trial(const eq_flash *flash, uint32_t slot) {

@@ -128,6 +128,14 @@ def test_a_repeated_begin_goes_on_and_one_of_another_model_starts_anew() -> None
     assert sim.write(64, B.model[64:128]) == ("EQ_OK", 0)
 
 
+def test_a_start_ends_an_update() -> None:
+    sim = Sim()
+    assert sim.begin(A.header) == "EQ_OK"
+    assert sim.crcs(0, 9) != []
+    assert sim.boot() == -1
+    assert sim.crcs(0, 9) == []
+
+
 def test_bytes_out_of_order_change_nothing_and_name_the_offset() -> None:
     sim = Sim()
     assert sim.begin(A.header) == "EQ_OK"

@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 
 import pytest
-from store_mutants import BROKEN, EQUIVALENT, main, store_mutants
+from store_mutants import BROKEN, main, store_mutants
 
 
 @pytest.mark.slow
@@ -15,9 +15,6 @@ def test_every_mutant_of_the_store_is_found(monkeypatch: pytest.MonkeyPatch) -> 
     assert main() == 0
 
 
-def test_every_line_to_break_and_every_explained_mutant_still_exists() -> None:
-    found = list(store_mutants())
-    assert len(found) >= 90
+def test_every_line_to_break_still_exists() -> None:
+    assert len(list(store_mutants())) >= 90
     assert len(BROKEN) >= 10
-    for file, about, _ in EQUIVALENT:
-        assert any(mutant.file == file and about in mutant.about for mutant in found), about
