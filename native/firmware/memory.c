@@ -12,14 +12,11 @@ void *memcpy(void *restrict to, const void *restrict from, size_t bytes) {
   uint8_t *out = to;
   const uint8_t *in = from;
   if (((uintptr_t)out | (uintptr_t)in) % WORD == 0) {
-    for (; bytes >= BLOCK; bytes -= BLOCK, out += BLOCK, in += BLOCK) {
-      const word *const source = (const word *)(const void *)in;
-      word *const target = (word *)(void *)out;
-      const uint32_t a = source[0], b = source[1], c = source[2], d = source[3];
-      target[0] = a;
-      target[1] = b;
-      target[2] = c;
-      target[3] = d;
+    for (; bytes >= BLOCK; bytes -= BLOCK) { /* compilers make no LDM and STM of loads and stores */
+      __asm__ volatile("ldmia %1!, {r3, r4, r5, r6}\n stmia %0!, {r3, r4, r5, r6}"
+                       : "+l"(out), "+l"(in)
+                       :
+                       : "r3", "r4", "r5", "r6", "memory");
     }
     for (; bytes >= WORD; bytes -= WORD, out += WORD, in += WORD) {
       *(word *)(void *)out = *(const word *)(const void *)in;
