@@ -19,7 +19,8 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> list[tuple[Any, ...]]:
     """Make every connection fail, and list what was asked for."""
     calls: list[tuple[Any, ...]] = []
 
-    def connect(board: str, *, ssh: str | None = None, toolchain: str | None = None, threads: int = 1) -> api.Session:
+    def connect(board: str, *, port: str | None, ssh: str | None, toolchain: str | None, threads: int) -> api.Session:
+        assert port is None
         calls.append((board, ssh, toolchain))
         raise DeviceError("nobody answers")
 

@@ -87,7 +87,7 @@ def test_a_firmware_board_is_complete(name: str) -> None:
     assert bool(board.pyocd_target) == (board.flasher == "pyocd" or board.port == "rp2")
     assert board.emulator == ("qemu-system-arm" if board.emulator_machine else "")
     assert board.emulator_machine or board.flasher != "qemu"
-    assert all(re.fullmatch("[0-9a-f]{4}:[0-9a-f]{4}", known) for known in board.usb)
+    assert all(re.fullmatch("[0-9a-f]{4}:[0-9a-f]{4}(/[0-9a-f]+)?", known) for known in board.usb)
     assert len(board.source) > 20
     assert board.clock_hz is not None
 

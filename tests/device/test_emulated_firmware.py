@@ -29,6 +29,7 @@ from edgeq.errors import DeviceError, DoesNotFitError, ToolchainError, UsageErro
 
 MACHINES = [name for name in board_names() if load_board(name).emulator_machine]
 STARTUP_INSTRUCTIONS = 20_000
+WRAP = 6  # instructions of the interrupt of a system timer that wraps
 INT8_MODELS = ("kws_ref", "vww_96", "resnet8", "ad01", "hello_world", "micro_speech", "person_detect", "str_ww")
 
 
@@ -51,8 +52,8 @@ def test_a_machine_computes_the_twins_integers_step_by_step(name: str) -> None:
     assert (profile.unit, profile.emulated, profile.board) == ("instructions", True, name)
     assert all(step.measures["instructions"] > 0 for step in profile.steps)
     for first, second in zip(profile.steps, again.steps, strict=True):
-        # a tick of the system timer is at most two instructions
-        assert first.measures["instructions"] == pytest.approx(second.measures["instructions"], abs=2)
+        # a tick of the system timer is at most two instructions, and one of the runs may see it wrap
+        assert first.measures["instructions"] == pytest.approx(second.measures["instructions"], abs=2 + WRAP)
     assert 0 < profile.stack_bytes < load_board(name).stack_bytes
     assert profile.code_bytes > 0
     assert profile.runtime_bytes > 0

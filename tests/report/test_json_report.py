@@ -68,7 +68,8 @@ def test_analyze() -> None:
     cost = cost_of_plan(PLAN, model_bytes=1360, board=load_board("host"))
     report = _parsed(json_report.analyze_report(cost), "edgeq.analyze/1")
     assert list(report) == [
-        "schema", "macs", "parameters", "unsupported", "memory", "peak", "flash_bytes", "time", "fits", "layers",
+        "schema", "macs", "parameters", "unsupported", "memory", "peak", "flash_bytes", "firmware", "time", "fits",
+        "layers",
     ]  # fmt: skip
     assert list(report["memory"]) == MEMORY
     assert report["fits"] is True
