@@ -12,6 +12,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
@@ -63,7 +65,7 @@ def compiled(source: Path, flags: tuple[str, ...]) -> Path:
     target = Path(tempfile.gettempdir()) / f"edgeq-fuzz-{os.getuid()}" / f"{hashlib.sha256(content).hexdigest()[:20]}.o"
     if not target.exists():
         target.parent.mkdir(exist_ok=True)
-        built = target.with_suffix(f".{os.getpid()}.o")
+        built = target.with_suffix(f".{os.getpid()}-{threading.get_ident()}.o")
         includes = [f"-I{root}/include", f"-I{root}", f"-I{HERE}"]
         command = [compiler(), "-std=c11", "-D_POSIX_C_SOURCE=200809L", *flags, *includes, "-c", str(source)]
         subprocess.run([*command, "-o", str(built)], check=True)
@@ -72,7 +74,8 @@ def compiled(source: Path, flags: tuple[str, ...]) -> Path:
 
 
 def linked(program: Path, files: list[Path], flags: tuple[str, ...], link: tuple[str, ...]) -> Path:
-    objects = [str(compiled(source, flags)) for source in files]
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0))) as pool:
+        objects = [str(path) for path in pool.map(lambda source: compiled(source, flags), files)]
     subprocess.run([compiler(), *link, *objects, "-o", str(program)], check=True)
     return program
 
