@@ -36,7 +36,7 @@ static bool header_holds(view *v) {
   if (v->n_bytes < HEADER_BYTES || memcmp(v->file, "EQM1", 4) != 0 || u16_at(v, 4) != 1) return false;
   const uint64_t header_bytes = u32_at(v, 8);
   if (header_bytes < HEADER_BYTES || header_bytes % 16 != 0 || header_bytes > v->n_bytes) return false;
-  if (u32_at(v, 12) != v->n_bytes || u32_at(v, 16) > 1 || u32_at(v, 20) != 1 || u32_at(v, 24) > 4) return false;
+  if (u32_at(v, 12) != v->n_bytes || u32_at(v, 16) > 1 || u32_at(v, 20) != 1 || u32_at(v, 24) > 5) return false;
   v->arena = u32_at(v, 32);
   if (v->arena % 16 != 0 || v->arena > 0x7FFFFFFF) return false;
   for (uint64_t at = 144; at < 168; at++) {
