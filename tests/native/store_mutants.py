@@ -24,7 +24,7 @@ from store_sim import SOURCES
 from edgeq.paths import native_dir
 
 HERE = Path(__file__).resolve().parent
-TESTS = ("test_store.py", "test_store_signed.py", "test_store_cuts.py")
+TESTS = ("test_store.py", "test_store_rules.py", "test_store_signed.py", "test_store_cuts.py")
 CHECKED = ("store.c", "slots.c", "check.c")
 
 # Lines that are broken by hand: file, what stands there, what is put in its place.
